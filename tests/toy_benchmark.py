@@ -20,6 +20,7 @@ model = "{model}"
 epochs = 1
 learning_rate = 1e-3
 batch_size = 16
+group_by_length = false
 max_length = 16
 precision = "fp32"
 max_train_rows = 60

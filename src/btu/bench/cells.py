@@ -47,6 +47,7 @@ class CellSettings:
     epochs: float
     learning_rate: float
     batch_size: int
+    group_by_length: bool
     max_length: int
     precision: Precision
     max_train_rows: int
@@ -57,7 +58,8 @@ class CellSettings:
         """The part that a fine-tuning needs."""
         names = {f.name for f in fields(FineTuneSettings)}
         shared = {name: value for name, value in asdict(self).items() if name in names}
-        return FineTuneSettings(**shared, seed=seed)
+        grouped = {"train_sampling_strategy": "group_by_length"} if self.group_by_length else {}
+        return FineTuneSettings(**shared, seed=seed, training_args=grouped)
 
 
 @dataclass(frozen=True)

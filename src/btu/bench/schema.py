@@ -62,6 +62,7 @@ KEYS: dict[str, Check] = {
     "epochs": _NUMBER,
     "learning_rate": _NUMBER,
     "batch_size": _COUNT,
+    "group_by_length": ("true or false", lambda v: isinstance(v, bool)),
     "max_length": _COUNT,
     "precision": _one_of(get_args(Precision)),
     "max_train_rows": _COUNT,

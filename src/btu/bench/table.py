@@ -97,7 +97,13 @@ def render_view(
 
 def render_circumstances(experiment: Experiment, results: Mapping[str, Result]) -> str:
     """One paragraph: what it shows, model, budget, and the source code that measured."""
-    said = [_render_settings(s) for s in dict.fromkeys(c.settings for c in experiment.cells)]
+    corpora: dict[CellSettings, dict[str, None]] = {}
+    for cell in experiment.cells:
+        corpora.setdefault(cell.settings, {})[cell.rule.name] = None
+    said = [
+        (f"{', '.join(names)}: " if len(corpora) > 1 else "") + _render_settings(settings)
+        for settings, names in corpora.items()
+    ]
     measured = [results[cell.key] for cell in experiment.cells if cell.key in results]
     commits = {
         f"{str(result['commit'])[:10]}{' with changes' if result['dirty'] else ''}"
