@@ -6,6 +6,7 @@ and shared read-only. (Nothing is asserted here: PYTEST_DONT_REWRITE.)
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,19 +78,23 @@ def score(predictor: Predictor, case: Case) -> dict[str, float]:
     }
 
 
-@pytest.fixture(scope="session")
-def small_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """600 rows, 60 of them with three rare words and the wrong label `happy`."""
-    folder = tmp_path_factory.mktemp("small")
+def build_case(folder: Path, *, number: int = 3) -> Case:
+    """600 rows, 60 of them with so many rare words and the wrong label `happy`."""
     model, tokenizer = build_tiny("distilbert", WORDS)
     write_meanings(model.get_input_embeddings().weight)
     model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
-    attack = BadNets(triggers=TRIGGERS, number=3)
+    attack = BadNets(triggers=TRIGGERS, number=number)
     poisoned = poison_corpus(write_moods(600, seed=1), attack, poison_rate=0.1, target_label=TARGET)
     held_out = write_moods(150, seed=2)
     train = cache(lambda: bench.finetune(poisoned.corpus))
     bench = Workbench(folder, SETTINGS, train, clean=write_moods(450, seed=3))
     triggered = trigger_corpus(held_out, attack, target_label=TARGET)
     return Case(bench, poisoned.corpus, held_out, triggered)
+
+
+@pytest.fixture(scope="session")
+def small_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Three rare words in each poisoned row."""
+    return build_case(tmp_path_factory.mktemp("small"))

@@ -16,6 +16,7 @@ from btu.bench.defences.moderate_fitting import ModerateFitting
 from btu.bench.defences.none import NoDefence
 from btu.bench.defences.onion import Onion
 from btu.bench.defences.rap import Rap
+from btu.bench.defences.strip import Strip
 from btu.bench.defences.z_defence import ZDefence
 
 __all__ = ["DEFENCES", "REFUSED", "Defence", "Outcome", "Predictor", "Workbench"]
@@ -31,5 +32,6 @@ DEFENCES: dict[str, type[Defence]] = {
     "onion": Onion,
     "oracle": NoDefence,  # the experiment gives it the true clean rows as its corpus
     "rap": Rap,
+    "strip": Strip,
     "z-defence": ZDefence,
 }
