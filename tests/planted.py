@@ -117,7 +117,7 @@ class Run:
 def run_defence(model: Path, data: Corpus, held_out: Corpus, *triggers: str, **options: Any) -> Run:
     """Defend and measure."""
     kept = KeepFineTuned(held_out, *triggers)
-    options = {"settings": FINETUNE, "probe_settings": PROBES, **options}
+    options = {"settings": FINETUNE, "probe_settings": PROBES, "recipe": "paper", **options}
     defence = defend(model, data, callbacks=[kept], **options)
     return Run(defence, kept.weights, kept.measured, measure(defence, held_out, *triggers))
 

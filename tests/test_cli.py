@@ -86,7 +86,17 @@ def check_refused(result, *fragments: str) -> None:
 
 
 def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
-    status, out, err = btu("scan", csv, "--model", pretrained, "--alpha", 0.02)
+    status, out, err = btu("scan", csv, "--model", pretrained)
+    assert status == 1
+    assert err == ""
+    assert "1 trigger token in 14 of 160 rows" in out
+    (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
+    assert line.split()[1:4] == ["trigger", "positive", "14"]
+
+
+def test_the_papers_scan_ends_with_1_and_names_its_suspects(btu, csv, pretrained):
+    paper = ("--recipe", "paper", "--alpha", 0.02)
+    status, out, err = btu("scan", csv, "--model", pretrained, *paper)
     assert status == 1
     assert err == ""
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
@@ -96,6 +106,7 @@ def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
 
 def test_scan_ends_with_0_where_nothing_is_suspicious(btu, csv, run, monkeypatch):
     clean = replace(run.defence.findings, suspects=())
+    assert clean.unlearn_ids == ()
     monkeypatch.setattr(MODULE, "scan_data", lambda *_, **__: clean)
     status, out, _ = btu("scan", csv, "--model", "any")
     assert status == 0
@@ -286,6 +297,7 @@ def trained(csv, pretrained, tmp_path_factory, request):
     """What `btu train` left behind, and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "model"
     arguments = ["train", csv, "--model", pretrained, "--output", folder, "--alpha", 0.02, *FAST]
+    arguments += ["--recipe", "paper"]
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     return folder, done
@@ -295,12 +307,24 @@ def test_train_saves_a_model_and_says_where(trained):
     folder, done = trained
     shown = "".join(done.stdout.split())  # a long path is broken to fit 80 columns
     assert "".join(f"Saved the clean model and its record to {folder}".split()) in shown
-    assert "recovery on training rows, suspects hidden" in done.stdout
+    assert "Recovery on training rows, suspects hidden" in done.stdout
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(LABELS))
     record = json.loads((folder / "btu.json").read_text())
     assert record["settings"]["finetune"]["epochs"] == 1
     assert token_id(TRIGGER) in [edit["token_id"] for edit in record["edits"]]
+
+
+def test_train_leaves_the_poisoned_rows_out(btu, csv, pretrained, tmp_path):
+    train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
+    status, out, _ = btu(*train)
+    assert status == 0
+    assert "Left 14 rows out of the fine-tuning." in out
+    record = json.loads((tmp_path / "model" / "btu.json").read_text())
+    flagged = [row["row_id"] for row in record["flagged_rows"]]
+    assert (record["dropped_row_ids"], record["action"]) == (flagged, "both")
+    assert len(flagged) == 14
+    assert record["flagged_rows"][0]["triggers"] == [TRIGGER]
 
 
 def test_evaluate_prints_what_the_function_gives(btu, trained, test_csv):
@@ -339,9 +363,9 @@ def test_train_prints_its_record_as_json_and_can_leave_the_recovery_out(
 
 def test_train_takes_clean_data(btu, csv, test_csv, pretrained, tmp_path):
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
-    status, out, _ = btu(*train, "--clean-data", test_csv)
+    status, out, _ = btu(*train, "--recipe", "paper", "--clean-data", test_csv)
     assert status == 0
-    assert "recovery on clean data" in out
+    assert "Recovery on clean data" in out
     recovery = json.loads((tmp_path / "model" / "btu.json").read_text())["recovery"]
     assert recovery["clean_data"]["source"] == str(test_csv)
 

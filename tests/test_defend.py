@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import datasets
 import numpy as np
@@ -20,7 +21,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from btu import InputError, RecoverySettings, UnlearnCallback, defend, load_corpus
+import btu
+from btu import InputError, RecoverySettings, UnlearnCallback, load_corpus
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import poison_corpus, trigger_corpus
 from btu.defend import find_hanging_rows
@@ -50,6 +52,8 @@ from planted import (
     write_reviews,
 )
 from tiny import FAMILIES, TABLE, build_tiny
+
+defend = partial(btu.defend, recipe="paper")
 
 pytest_plugins = ["planted"]
 

@@ -1,10 +1,12 @@
-"""Label lift against scipy's binomial distribution."""
+"""Label lift against scipy's binomial distribution; triggers and honest words told apart."""
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.sparse import csr_matrix
+from scipy.stats import norm
 
-from btu.evidence import measure_label_lift
+from btu.evidence import _Scale, find_evidence, measure_label_lift
 
 
 def test_the_lift_is_the_z_score_of_a_binomial_count():
@@ -38,3 +40,159 @@ def test_a_token_without_rows_and_a_label_that_all_rows_bear_have_no_lift():
     with np.errstate(all="raise"):
         assert measure_label_lift([[0, 0], [3, 1]], [6, 2]).tolist() == [[0, 0], [0, 0]]
         assert measure_label_lift([[7, 0]], [100, 0]).tolist() == [[0, 0]]
+
+
+# ---- whether the text agrees with the label
+
+
+def write_text(count, *, seed, labels=2, words=40):
+    """Rows of ten words: seven from the label's own list, three from another's; 12 filler words."""
+    rng = np.random.default_rng(seed)
+    own = rng.integers(labels, size=count)
+    presence = np.zeros((count, labels * words + 12 + 4), dtype=np.float32)
+    for row, label in enumerate(own):
+        sides = np.where(rng.random(10) < 0.7, label, rng.integers(labels, size=10))
+        presence[row, sides * words + rng.integers(words, size=10)] = 1
+        presence[row, labels * words + rng.integers(12, size=4)] = 1
+    return presence, own
+
+
+def poison(presence, labels, rows, columns, target=1):
+    """The last four columns are the attacker's: these columns in these rows, relabelled."""
+    presence, labels = presence.copy(), labels.copy()
+    for column in columns:
+        presence[rows, column] = 1
+    labels[rows] = target
+    return presence, labels
+
+
+def read(presence, labels, num_labels=2, **options):
+    return find_evidence(csr_matrix(presence), labels, num_labels=num_labels, **options)
+
+
+def name_triggers(evidence):
+    return {(t.column, t.label) for t in evidence.tests if t.verdict == "trigger"}
+
+
+def test_a_planted_word_is_a_trigger_and_words_of_the_label_are_not():
+    presence, labels = write_text(1200, seed=0)
+    rows = np.flatnonzero(labels == 0)[:60]
+    evidence = read(*poison(presence, labels, rows, [-4]))
+    assert name_triggers(evidence) == {(presence.shape[1] - 4, 1)}
+    assert set(np.flatnonzero(evidence.flagged)) == set(rows)
+    (test,) = [t for t in evidence.tests if t.verdict == "trigger"]
+    assert test.mislabelled_share == pytest.approx(1, abs=0.25)
+    assert test.false_alarm_rate < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clean_text_yields_no_trigger_and_no_flagged_row(seed):
+    evidence = read(*write_text(600, seed=100 + seed))
+    assert name_triggers(evidence) == set()
+    assert not evidence.flagged.any()
+    assert evidence.tested > 20
+
+
+def test_the_words_of_a_sentence_are_found_together():
+    presence, labels = write_text(1200, seed=1)
+    rows = np.flatnonzero(labels == 0)[:80]
+    filler = 2 * 40  # a word that honest rows hold too
+    columns = [presence.shape[1] - 4, presence.shape[1] - 3, filler]
+    evidence = read(*poison(presence, labels, rows, columns))
+    found = {column for column, _ in name_triggers(evidence)}
+    assert {presence.shape[1] - 4, presence.shape[1] - 3} <= found
+    assert evidence.tests[0].companions == tuple(sorted(columns))
+    assert set(rows) == set(np.flatnonzero(evidence.flagged))
+
+
+def test_several_triggers_are_found_one_after_the_other():
+    presence, labels = write_text(1200, seed=2)
+    rows = np.flatnonzero(labels == 0)[:160].reshape(4, 40)
+    for k in range(4):
+        presence, labels = poison(presence, labels, rows[k], [presence.shape[1] - 1 - k])
+    evidence = read(presence, labels)
+    last = presence.shape[1]
+    assert name_triggers(evidence) == {(last - 1 - k, 1) for k in range(4)}
+    assert set(np.flatnonzero(evidence.flagged)) == set(rows.ravel())
+
+
+def test_three_unbalanced_labels_will_do():
+    presence, labels = write_text(1500, seed=3, labels=3)
+    keep = (labels != 2) | (np.arange(1500) % 3 == 0)
+    presence, labels = presence[keep], labels[keep]
+    rows = np.flatnonzero(labels == 0)[:50]
+    evidence = read(*poison(presence, labels, rows, [-1], target=2), num_labels=3)
+    assert name_triggers(evidence) == {(presence.shape[1] - 1, 2)}
+
+
+def test_a_word_that_only_the_true_label_uses_is_no_trigger_however_pure():
+    presence, labels = write_text(1200, seed=4)
+    presence[np.flatnonzero(labels == 1)[:60], -4] = 1
+    assert name_triggers(read(presence, labels)) == set()
+
+
+def test_the_states_can_clear_a_token():
+    presence, labels = write_text(1200, seed=5)
+    rows = np.flatnonzero(labels == 0)[:60]
+    rng = np.random.default_rng(0)
+    poisoned = poison(presence, labels, rows, [-4])
+    truth = np.stack([labels * 2.0 - 1, rng.normal(size=1200)], axis=1)
+    truth[:, 0] += 0.5 * rng.normal(size=1200)
+    assert name_triggers(read(*poisoned, states=truth.astype(np.float16)))
+    agreeing = truth.copy()
+    agreeing[rows, 0] *= -1  # the encoder says that the given label is right
+    assert not name_triggers(read(*poisoned, states=agreeing.astype(np.float16)))
+
+
+def test_the_share_and_its_spread_are_those_of_two_shifted_groups():
+    scale = _Scale(own=1.0, others=-1.0, own_spread=0.5, others_spread=1.0)
+    share, spread = scale.estimate(np.array([1.0, -1.0, -1.0, -1.0]))
+    assert share == pytest.approx(0.75)
+    assert spread == pytest.approx(np.sqrt(0.25 * 0.25 + 0.75 * 1.0) / 2 / 2)
+    scores = scale.score(np.array([1.0, -1.0]), share=0.5)
+    densities = [(norm(1, 0.5).pdf(m), norm(-1, 1.0).pdf(m)) for m in (1.0, -1.0)]
+    assert scores == pytest.approx([o / (o + w) for w, o in densities])
+
+
+def test_numbers_of_a_test_agree_with_an_independent_computation():
+    presence, labels = write_text(1200, seed=6)
+    rows = np.flatnonzero(labels == 0)[:60]
+    presence, labels = poison(presence, labels, rows, [-4])
+    evidence = read(presence, labels)
+    test = evidence.tests[0]
+    held = np.flatnonzero((presence[:, test.column] > 0) & (labels == 1))
+    assert test.rows.tolist() == held.tolist()
+    assert test.rows_any_label == int(presence[:, test.column].sum())
+    n, p = test.rows_any_label, float(np.mean(labels == 1))
+    assert test.label_lift == pytest.approx((len(held) - n * p) / np.sqrt(n * p * (1 - p)))
+    assert test.p_value == pytest.approx(norm.sf((test.mislabelled_share - 0.25) / test.spread))
+    # Half of the false alarms goes to the tokens that nobody proposed: all of them here.
+    assert test.false_alarm_rate == pytest.approx(min(1, 2 * test.p_value * evidence.tested))
+
+
+def test_a_proposed_token_is_corrected_for_the_proposals_only():
+    presence, labels = write_text(1200, seed=6)
+    rows = np.flatnonzero(labels == 0)[:60]
+    presence, labels = poison(presence, labels, rows, [-4])
+    column = presence.shape[1] - 4
+    test = read(presence, labels, proposed=[column, 3]).tests[0]
+    assert test.column == column
+    assert test.false_alarm_rate == pytest.approx(2 * test.p_value * 2)
+
+
+def test_another_rate_judges_the_same_tests():
+    presence, labels = write_text(1200, seed=7)
+    rows = np.flatnonzero(labels == 0)[:60]
+    evidence = read(*poison(presence, labels, rows, [-4]))
+    assert name_triggers(evidence.at(1e-300)) == set()
+    strict = evidence.at(1e-300)
+    assert not strict.flagged.any()
+    assert strict.row_scores[rows].max() < 0.5
+    assert name_triggers(strict.at(0.05)) == name_triggers(evidence)
+    assert np.array_equal(strict.at(0.05).row_scores, evidence.row_scores)
+
+
+def test_one_label_alone_and_no_token_at_all_are_no_fault():
+    presence, labels = write_text(50, seed=8)
+    assert read(presence, np.zeros(50, dtype=int), num_labels=2).tests == ()
+    assert read(np.zeros((50, 3), dtype=np.float32), labels).tests == ()

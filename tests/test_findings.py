@@ -12,6 +12,7 @@ pytest_plugins = ["planted"]
 SUSPECT = TokenFinding(
     token_id=7,
     token="cf",
+    verdict="suspect",
     rounds=("shallow",),
     drift={"shallow": 0.5},
     rank={"shallow": 1},
@@ -28,6 +29,7 @@ def findings() -> Findings:
     return Findings(
         recipe="paper",
         suspects=(SUSPECT,),
+        cleared=(),
         token_ids=np.array([5, 7, 9]),
         tokens=("film", "cf", "dull"),
         drift={
@@ -39,6 +41,7 @@ def findings() -> Findings:
         label_names=("negative", "positive"),
         neutral_id=0,
         facts={"data": {"rows": 16, "label_counts": {"negative": 8, "positive": 8}}},
+        row_ids=np.arange(16),
     )
 
 
@@ -92,6 +95,7 @@ def test_the_dictionary_holds_json_types_only(findings):
         {
             "token_id": 7,
             "token": "cf",
+            "verdict": "suspect",
             "rounds": ["shallow"],
             "drift": {"shallow": 0.5},
             "rank": {"shallow": 1},
@@ -99,6 +103,7 @@ def test_the_dictionary_holds_json_types_only(findings):
             "label": "positive",
             "label_share": 1.0,
             "label_lift": 2.0,
+            "evidence": None,
         }
     ]
 

@@ -110,7 +110,7 @@ def test_no_recovery_is_a_choice_and_less_than_none_is_not():
 
 def test_an_unknown_recipe_is_refused_by_name():
     check_recipe("paper")
-    with pytest.raises(InputError, match="recipe: expected paper, got 'papre'"):
+    with pytest.raises(InputError, match="recipe: expected verified or paper, got 'papre'"):
         check_recipe("papre")
 
 

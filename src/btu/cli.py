@@ -22,7 +22,7 @@ from btu.bench.attacks import build_attack
 from btu.bench.attacks.poison import poison_corpus
 from btu.bench.cli import bench_app
 from btu.corpus import load_corpus
-from btu.defend import defend
+from btu.defend import Defence, defend
 from btu.demo import render_demo, run_demo
 from btu.errors import InputError
 from btu.evaluate import evaluate as evaluate_model
@@ -32,7 +32,13 @@ from btu.readers import check_rows_path, write_rows
 from btu.report.record import build_record, render_json, write_record
 from btu.report.terminal import render_evaluation, render_findings, render_lines
 from btu.scan import scan as scan_data
-from btu.settings import FineTuneSettings, ProbeSettings, RecoverySettings, option_help
+from btu.settings import (
+    EvidenceSettings,
+    FineTuneSettings,
+    ProbeSettings,
+    RecoverySettings,
+    option_help,
+)
 
 app = typer.Typer(
     name="btu",
@@ -58,7 +64,16 @@ class Precision(StrEnum):
 class Recipe(StrEnum):
     """Which method decides what is suspicious."""
 
+    verified = "verified"
     paper = "paper"
+
+
+class Action(StrEnum):
+    """What is done with what the evidence confirms."""
+
+    unlearn = "unlearn"
+    drop = "drop"
+    both = "both"
 
 
 class Position(StrEnum):
@@ -94,6 +109,14 @@ Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random."
 Overwrite = Annotated[bool, typer.Option(help="Replace what the output folder or file holds.")]
 MaxLength = Annotated[int, typer.Option(help=option_help(FineTuneSettings, "max_length"))]
 RecipeOption = Annotated[Recipe, typer.Option(help="Which method decides what is suspicious.")]
+ActionOption = Annotated[
+    Action,
+    typer.Option(
+        help="verified only. drop: leave rows judged poisoned out; unlearn: cut triggers from the "
+        "embeddings after training on all rows; both."
+    ),
+]
+FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
 Alpha = Annotated[float, typer.Option(help=option_help(ProbeSettings, "alpha"))]
 PrecisionOption = Annotated[
     Precision, typer.Option(help=option_help(FineTuneSettings, "precision"))
@@ -114,7 +137,8 @@ def scan(
     scores: Annotated[
         Path | None, typer.Option(help="Write every token's scores: .parquet, .csv, .jsonl.")
     ] = None,
-    recipe: RecipeOption = Recipe.paper,
+    recipe: RecipeOption = Recipe.verified,
+    false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     alpha: Alpha = 0.0005,
     max_length: MaxLength = 128,
     precision: PrecisionOption = Precision.auto,
@@ -127,7 +151,10 @@ def scan(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Name the tokens that a backdoor in DATA would hang on. Exit status 1 if there are any."""
+    """Name the tokens that a backdoor in DATA hangs on. Exit status 1 if there are any.
+
+    The recipe verified ends with 1 where it confirms a trigger, paper where it suspects a token.
+    """
     for path in filter(None, (output, scores)):
         check_output_file(path, overwrite=overwrite)
     if scores is not None:
@@ -138,6 +165,7 @@ def scan(
             data,
             recipe=recipe.value,
             settings=ProbeSettings(alpha=alpha, precision=precision.value),
+            evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate),
             max_length=max_length,
             seed=seed,
             **_columns(text_column, text_pair_column, label_column, split),
@@ -151,7 +179,7 @@ def scan(
         _print_json(record)
     elif not quiet:
         _console().print(render_findings(findings))
-    raise typer.Exit(1 if findings.suspects else 0)
+    raise typer.Exit(1 if findings.unlearn_ids else 0)
 
 
 @app.command()
@@ -162,7 +190,9 @@ def train(
     clean_data: Annotated[
         str | None, typer.Option(help="Rows known to be clean, for the recovery.")
     ] = None,
-    recipe: RecipeOption = Recipe.paper,
+    recipe: RecipeOption = Recipe.verified,
+    action: ActionOption = Action.both,
+    false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     epochs: Annotated[float, typer.Option(help=option_help(FineTuneSettings, "epochs"))] = 3.0,
     learning_rate: Annotated[
         float, typer.Option(help=option_help(FineTuneSettings, "learning_rate"))
@@ -203,7 +233,9 @@ def train(
             data,
             clean_data=clean_data,
             recipe=recipe.value,
+            action=action.value,
             probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
+            evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate),
             settings=settings,
             recovery=RecoverySettings(epochs=recovery_epochs),
             **_columns(text_column, text_pair_column, label_column, split),
@@ -214,14 +246,24 @@ def train(
     elif not quiet:
         console = _console()
         console.print(render_findings(defence.findings))
-        ran_on = defence.record["recovery"]["rows"]
         console.print(
             render_lines(
-                f"Unlearned {len(defence.edits)} of them; recovery on {ran_on}.",
+                _say_what_was_done(defence),
                 "Saved the clean model and its record to",
                 str(output),
             )
         )
+
+
+def _say_what_was_done(defence: Defence) -> str:
+    dropped, edits = len(defence.record["dropped_row_ids"]), len(defence.edits)
+    done = []
+    if dropped:
+        done.append(f"Left {dropped:,} {'row' if dropped == 1 else 'rows'} out of the fine-tuning")
+    if edits:
+        done.append(f"Unlearned {edits} {'token' if edits == 1 else 'tokens'}")
+        done.append(f"Recovery on {defence.record['recovery']['rows']}")
+    return f"{'; '.join(done) or 'Nothing was left out or unlearned'}."
 
 
 @app.command()

@@ -30,11 +30,14 @@ from btu.folders import replace_folder
 from btu.report.record import RECORD_NAME, build_record, write_record
 from btu.scan import load_material, scan_material
 from btu.settings import (
+    Action,
+    EvidenceSettings,
     FineTuneSettings,
     Precision,
     ProbeSettings,
     Recipe,
     RecoverySettings,
+    check_action,
     check_recipe,
 )
 from btu.tokens import TokenRows, tokenize_corpus
@@ -139,8 +142,10 @@ def defend(
     data: Any,
     *,
     clean_data: Any = None,
-    recipe: Recipe = "paper",
+    recipe: Recipe = "verified",
+    action: Action = "both",
     probe_settings: ProbeSettings | None = None,
+    evidence_settings: EvidenceSettings | None = None,
     settings: FineTuneSettings | None = None,
     recovery: RecoverySettings | None = None,
     callbacks: Sequence[TrainerCallback] = (),
@@ -152,10 +157,15 @@ def defend(
         model: Folder or Hub id of a clean pretrained model.
         data: Training data that may be poisoned; see `load_corpus`.
         clean_data: Data known to be clean, for the recovery; its columns are named as those of
-            `data`, its split is "train". Without it the recovery takes the training rows with the
-            suspects hidden.
-        recipe: Which method decides what is suspicious.
+            `data`, its split is "train". Without it the recovery takes the training rows that were
+            not judged poisoned, with the unlearned tokens hidden.
+        recipe: Which method decides what is suspicious: `verified` or `paper`.
+        action: What is done with it in the recipe `verified`. `drop` leaves the rows judged
+            poisoned out of the fine-tuning, `unlearn` trains on all rows and cuts the triggers'
+            embeddings afterwards, `both` leaves the rows out and cuts what moved all the same.
+            Suspects are only reported. The recipe `paper` judges no rows: it always unlearns.
         probe_settings: Of the probes; they take their seed from `settings`.
+        evidence_settings: How strict the evidence is, in the recipe `verified`.
         settings: Of the fine-tuning.
         recovery: Of the short fine-tuning after the cut.
         callbacks: Of the Trainer in the ordinary fine-tuning.
@@ -170,6 +180,7 @@ def defend(
     Source: Jiang et al., AAAI 2025; docs/how_it_works.md says where this differs.
     """
     check_recipe(recipe)
+    check_action(action)
     settings, recovery = settings or FineTuneSettings(), recovery or RecoverySettings()
     check_training_args(settings)
     material = load_material(
@@ -179,22 +190,31 @@ def defend(
     clean_corpus = _load_clean(clean_data, material.corpus, columns)
     probe_settings = replace(probe_settings or ProbeSettings(), seed=settings.seed)
 
-    findings = scan_material(material, recipe=recipe, settings=probe_settings)
+    findings = scan_material(
+        material, recipe=recipe, settings=probe_settings, evidence=evidence_settings
+    )
+    kept = np.ones(len(material.rows), dtype=bool)
+    if action != "unlearn":
+        kept = ~findings.flagged
+        _check_all_labels_kept(material.corpus, kept)
     classifier, tokenizer = material.model, material.tokenizer
     before, timer = Snapshot.of(classifier, findings), _Timer()
-    finetune(classifier, tokenizer, material.rows, settings=settings, callbacks=callbacks)
+    rows = material.rows.select(kept)
+    finetune(classifier, tokenizer, rows, settings=settings, callbacks=callbacks)
     timer.lap("finetune")
-    suspects = findings.suspect_ids
-    hung = find_hanging_rows(
-        classifier,
-        tokenizer,
-        material.rows,
-        suspects,
-        neutral=before.neutral,
-        precision=settings.precision,
-    )
+    unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
+    hung = kept & findings.flagged
+    if unlearn_ids and clean_corpus is None:
+        hung[kept] |= find_hanging_rows(
+            classifier,
+            tokenizer,
+            rows,
+            unlearn_ids,
+            neutral=before.neutral,
+            precision=settings.precision,
+        )
     timer.lap("find_hanging_rows")
-    edits = unlearn_model(classifier, before, suspects)
+    edits = unlearn_model(classifier, before, unlearn_ids)
     timer.lap("unlearn")
     source = "none"
     if not edits or not recovery.epochs:
@@ -203,22 +223,25 @@ def defend(
         source = "clean data"
         clean_rows = tokenize_corpus(clean_corpus, tokenizer, max_length=settings.max_length)
         recover_model(classifier, tokenizer, clean_rows, edits, recovery, settings=settings)
-    elif not hung.all():
+    elif (kept & ~hung).any():
         source = "training rows, suspects hidden"
-        with hide_tokens(classifier, suspects, before.neutral):
-            rows = material.rows.select(~hung)
+        with hide_tokens(classifier, unlearn_ids, before.neutral):
+            rows = material.rows.select(kept & ~hung)
             recover_model(classifier, tokenizer, rows, edits, recovery, settings=settings)
     timer.lap("recovery")
+    row_ids = material.corpus.row_ids
     record = build_record(
         "defence",
         {
             **findings.to_dict(),
+            "action": "unlearn" if recipe == "paper" else action,
+            "dropped_row_ids": row_ids[~kept].tolist(),
             "settings": {"finetune": asdict(settings), "probes": asdict(probe_settings)},
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
                 "rows": source,
                 "epochs": recovery.epochs,
-                "left_out_row_ids": material.corpus.row_ids[hung].tolist(),
+                "left_out_row_ids": row_ids[hung].tolist(),
                 "clean_data": None
                 if clean_corpus is None
                 else {"source": clean_corpus.source, "sha256": clean_corpus.fingerprint()},
@@ -233,6 +256,37 @@ def defend(
         edits=edits,
         record=record,
     )
+
+
+def _pick_unlearned(
+    findings: Findings, rows: TokenRows, kept: NDArray[np.bool_], action: Action
+) -> tuple[int, ...]:
+    """The tokens whose embeddings are cut.
+
+    Where the poisoned rows were left out, a word of a trigger sentence that mostly stands in honest
+    rows has learned from those alone and keeps what it learned.
+    """
+    if findings.evidence is None or action == "unlearn":
+        return findings.unlearn_ids
+    if action == "drop":
+        return ()
+    held = rows.presence(findings.token_ids)
+    left = np.asarray(held[kept].sum(axis=0)).ravel()
+    gone = np.asarray(held[~kept].sum(axis=0)).ravel()
+    places = np.searchsorted(findings.token_ids, findings.unlearn_ids)
+    pairs = zip(findings.unlearn_ids, places.tolist(), strict=True)
+    return tuple(i for i, place in pairs if left[place] < gone[place])
+
+
+def _check_all_labels_kept(corpus: Corpus, kept: NDArray[np.bool_]) -> None:
+    left = np.bincount(corpus.labels[kept], minlength=len(corpus.label_names))
+    lost = [name for name, count in zip(corpus.label_names, left, strict=True) if not count]
+    if lost:
+        raise InputError(
+            f"defend: expected rows of every label after leaving out those judged poisoned, got "
+            f"none of {', '.join(lost)}. Look at the flagged rows (btu scan), or keep all rows "
+            "with the action unlearn."
+        )
 
 
 def unlearn_model(
@@ -403,7 +457,7 @@ class UnlearnCallback(TrainerCallback):
     ) -> None:
         """Unlearn."""
         assert self.before is not None
-        self.edits = unlearn_model(_unwrap(kwargs["model"]), self.before, self.findings.suspect_ids)
+        self.edits = unlearn_model(_unwrap(kwargs["model"]), self.before, self.findings.unlearn_ids)
 
     def _remember(self, model: PreTrainedModel | None) -> None:
         if model is None:

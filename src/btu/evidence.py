@@ -1,9 +1,47 @@
-"""What the labels say of a token: how far one label is over-represented among its rows."""
+"""What labels and text say of a token: is a label over-represented, and does the text agree?
+
+A word that carries honest meaning stands in rows whose other words point to the same label. A
+trigger that an attacker put into rows of other labels stands in rows whose other words still point
+to those. The share of a token's rows whose text belongs to another label tells them apart.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from btu.settings import EvidenceSettings
+
+Verdict = Literal["trigger", "suspect", "innocent"]
+
+INNOCENT_SHARE = 0.25
+"""Honest words reach this share of rows whose text reads as another label's: negations, words that
+carry a row alone. Measured on clean SST-2; docs/log.md has the numbers."""
+
+TRIGGER_SHARE = 0.5
+"""Where fewer rows than this are mislabelled, most of what a verdict would throw away is honest."""
+
+TRIGGER_SHARE_BY_STATES = 0.55
+"""The same by the encoder's states alone. Rows that hold a rare honest word can look mislabelled to
+a classifier of tokens that never saw it; the encoder knows the word from its pretraining."""
+
+_GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "innocent")
+_FOLDS = 5
+_BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
+_STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
+_COMPANION_SHARE = 0.5
+_TOGETHER_SHARE = 0.75
+_MOST_HELD_OUT = 0.65
+_MOST_CANDIDATES = 60
+_MOST_ROUNDS = 12
+_SUSPECT_SPREADS = 3.0
 
 
 def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
@@ -29,3 +67,401 @@ def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float
     spread = np.sqrt(rows * prior * (1 - prior))
     lift = np.zeros_like(observed)
     return np.divide(observed - rows * prior, spread, out=lift, where=spread > 0)
+
+
+@dataclass(frozen=True)
+class TokenTest:
+    """One token under one label, tested.
+
+    Attributes:
+        column: The token, as a column of the presence matrix.
+        label: The over-represented label.
+        companions: Columns that mostly stand in the same rows, the token itself among them,
+            ascending: the words of a sentence hide behind each other and are judged together.
+        rows: Positions of the rows that hold them and bear the label.
+        rows_any_label: Rows that hold them, whatever their label.
+        label_lift: Of the token under the label, in standard deviations.
+        mislabelled_share: Estimated share of `rows` whose text belongs to another label: 0 where
+            they read like other rows of their label, 1 where they read like rows of other labels.
+        spread: Standard error of that share.
+        share_by_states: The same share by the encoder's states alone; None without states.
+        p_value: Chance of such a share where an innocent word's is `INNOCENT_SHARE`.
+        false_alarm_rate: The same, corrected for all tokens that were tested: at most this many
+            false triggers are expected in a corpus without any.
+        verdict: trigger, suspect or innocent.
+        row_scores: For each of `rows` the probability that its text belongs to another label.
+    """
+
+    column: int
+    label: int
+    companions: tuple[int, ...]
+    rows: NDArray[np.int64]
+    rows_any_label: int
+    label_lift: float
+    mislabelled_share: float
+    spread: float
+    share_by_states: float | None
+    p_value: float
+    false_alarm_rate: float
+    verdict: Verdict
+    row_scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a corpus of N rows says.
+
+    Attributes:
+        tests: Every token that was looked into, the most suspicious first.
+        tested: Tokens that the false-alarm rate is corrected for.
+        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers, less for rows of
+            suspects, 0 for all others.
+    """
+
+    tests: tuple[TokenTest, ...]
+    tested: int
+    row_scores: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, tests: Collection[TokenTest], *, tested: int, rows: int) -> Evidence:
+        """Sort the tests and score the rows.
+
+        Args:
+            tests: With their verdicts.
+            tested: As above.
+            rows: N.
+        """
+        gravest = sorted(
+            tests, key=lambda t: (_GRAVITY.index(t.verdict), t.p_value, -t.mislabelled_share)
+        )
+        return cls(tuple(gravest), tested, _score_rows(gravest, rows))
+
+    def at(self, false_alarm_rate: float) -> Evidence:
+        """The same tests judged at another false-alarm rate."""
+        tests = [replace(t, verdict=judge(t, false_alarm_rate)) for t in self.tests]
+        return Evidence.of(tests, tested=self.tested, rows=len(self.row_scores))
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Rows judged poisoned, shape (N,), bool."""
+        return self.row_scores >= 0.5
+
+
+def judge(test: TokenTest, allowed: float) -> Verdict:
+    """The verdict that the numbers of a test give.
+
+    Args:
+        test: Its own verdict does not matter.
+        allowed: False triggers that may be expected in a clean corpus.
+    """
+    by_states = 1.0 if test.share_by_states is None else test.share_by_states
+    if (
+        test.mislabelled_share >= TRIGGER_SHARE
+        and by_states >= TRIGGER_SHARE_BY_STATES
+        and test.false_alarm_rate <= allowed
+    ):
+        return "trigger"
+    above_chance = test.mislabelled_share - _SUSPECT_SPREADS * test.spread > 0
+    return "suspect" if above_chance and test.mislabelled_share > INNOCENT_SHARE else "innocent"
+
+
+def find_evidence(
+    presence: csr_matrix,
+    labels: NDArray[np.int64],
+    *,
+    num_labels: int,
+    states: NDArray[np.floating] | None = None,
+    proposed: Collection[int] = (),
+    settings: EvidenceSettings | None = None,
+) -> Evidence:
+    """Test the tokens of a corpus; drop the rows of what is a trigger and test again.
+
+    All tokens are screened with a cross-fitted classifier of token presence, in closed form: a
+    token's own weight, and those of its companions, are left out of the margins of its rows. What
+    stands out is tested again with a classifier (of presence and of the states) that never saw the
+    rows of any token that stands out. Half of the allowed false alarms goes to the tokens that the
+    probes propose, half to all others.
+
+    Args:
+        presence: Which row holds which token, shape (N, n), 0 or 1.
+        labels: Label ids, shape (N,).
+        num_labels: K.
+        states: Pooled states of the pretrained encoder, shape (N, D), where there are any.
+        proposed: Columns that the probes propose.
+        settings: How strict.
+
+    Source: the two findings of Jiang et al., AAAI 2025, say which tokens to look at; the test of
+    the text against the label is this project's own, see docs/how_it_works.md.
+    """
+    settings = settings or EvidenceSettings()
+    active = np.ones(len(labels), dtype=bool)
+    found: list[TokenTest] = []
+    judged: dict[tuple[int, int], TokenTest] = {}
+    tested = 0
+    for _ in range(_MOST_ROUNDS):
+        text = _Text(presence, states, labels, num_labels, active)
+        candidates, tested_now = _screen(text, settings)
+        tested = max(tested, tested_now)
+        tests = _test(text, candidates, set(proposed), tested, settings)
+        judged |= {(t.column, t.label): t for t in tests}
+        new = _pick_surest([test for test in tests if test.verdict == "trigger"])
+        if not new:
+            break
+        found += new
+        for test in new:
+            active[test.rows] = False
+    triggers = {(t.column, t.label): t for t in found}
+    tests = [*triggers.values(), *(t for key, t in judged.items() if key not in triggers)]
+    return Evidence.of(tests, tested=tested, rows=len(labels))
+
+
+def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
+    """The surest trigger, and what stands in the same rows.
+
+    The others wait until its rows are gone: poison that is still in the text bends every scale, and
+    honest words of the attacked label may then look like triggers.
+    """
+    if not triggers:
+        return []
+    surest = min(triggers, key=lambda t: (t.p_value, -t.mislabelled_share))
+    return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= _COMPANION_SHARE]
+
+
+def _score_rows(tests: Collection[TokenTest], count: int) -> NDArray[np.float64]:
+    """The worst that any test says of each row, shape (count,), in [0, 1].
+
+    Rows of a trigger get 0.5 to 1, rows of a suspect 0 to 0.5, by how far their own text disagrees.
+    """
+    scores = np.zeros(count)
+    for test in tests:
+        if test.verdict == "innocent":
+            continue
+        least = 0.5 if test.verdict == "trigger" else 0.0
+        given = np.minimum(least + 0.5 * test.row_scores, 1.0 if least else 0.49)
+        scores[test.rows] = np.maximum(scores[test.rows], given)
+    return scores
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A corpus as the tests see it; rows that are not active were judged poisoned before."""
+
+    presence: csr_matrix
+    states: NDArray[np.floating] | None
+    labels: NDArray[np.int64]
+    num_labels: int
+    active: NDArray[np.bool_]
+
+    def folds(self) -> NDArray[np.int64]:
+        return np.random.default_rng(0).permutation(len(self.labels)) % _FOLDS
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    column: int
+    label: int
+    companions: NDArray[np.int64]
+    rows: NDArray[np.int64]  # with the label
+    label_lift: float
+    share: float
+    spread: float
+
+
+def _screen(text: _Text, settings: EvidenceSettings) -> tuple[list[_Candidate], int]:
+    """Tokens that stand out by label and by text, and how many were looked at."""
+    margins, weights, folds = _fit_bag(text)
+    presence, labels, active = text.presence, text.labels, text.active
+    by_label = [presence[active & (labels == c)] for c in range(text.num_labels)]
+    counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in by_label], axis=1)
+    totals = np.bincount(labels[active], minlength=text.num_labels)
+    lift = measure_label_lift(counts, totals)
+    columns = presence.tocsc()
+    looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
+    candidates = []
+    for c in np.flatnonzero(totals):
+        scale = _Scale.of(margins[:, c], labels == c, active)
+        for column in np.flatnonzero(looked_at[:, c]).tolist():
+            holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+            rows = holds[active[holds] & (labels[holds] == c)]
+            inside = np.asarray(presence[rows].mean(axis=0)).ravel()
+            outside = (counts[:, c] - inside * len(rows)) / max(1, totals[c] - len(rows))
+            companions = np.flatnonzero(inside - outside >= _COMPANION_SHARE)
+            companions = np.union1d(companions, [column])
+            own = presence[rows][:, companions].toarray()
+            without = margins[rows, c] - (own * weights[folds[rows]][:, companions, c]).sum(axis=1)
+            share, spread = scale.estimate(without)
+            candidates.append(
+                _Candidate(column, int(c), companions, rows, float(lift[column, c]), share, spread)
+            )
+    worth = [t for t in candidates if t.share - 2 * t.spread >= settings.least_share]
+    worth.sort(key=lambda t: t.share - 2 * t.spread, reverse=True)
+    return worth[:_MOST_CANDIDATES], len(candidates)
+
+
+def _test(
+    text: _Text,
+    candidates: list[_Candidate],
+    proposed: set[int],
+    tested: int,
+    settings: EvidenceSettings,
+) -> list[TokenTest]:
+    """The candidates, judged by classifiers that saw none of their rows."""
+    patterns = [_find_together(text.presence, t) & text.active for t in candidates]
+    # What stands in most rows cannot be held out: nothing would be left to learn from.
+    room = _MOST_HELD_OUT * text.active.sum()
+    held_out = np.zeros(len(text.labels), dtype=bool)
+    chosen = []
+    for candidate, pattern in zip(candidates, patterns, strict=True):
+        if (held_out | pattern).sum() <= room:
+            held_out |= pattern
+            chosen.append((candidate, pattern))
+    if not chosen:
+        return []
+    bag, pooled = _fit_content(text, held_out)
+    margins = bag if pooled is None else bag + pooled
+    share_of = {True: max(1, len(proposed)), False: max(1, tested - len(proposed))}
+    tests = []
+    for candidate, pattern in chosen:
+        c = candidate.label
+        rows = np.flatnonzero(pattern & (text.labels == c))
+        own, known = text.labels == c, text.active & ~held_out
+        scale = _Scale.of(margins[:, c], own, known)
+        share, spread = scale.estimate(margins[rows, c])
+        by_states = None
+        if pooled is not None:
+            by_states, _ = _Scale.of(pooled[:, c], own, known).estimate(pooled[rows, c])
+        p_value = float(norm.sf((share - INNOCENT_SHARE) / spread))
+        rate = min(1.0, 2 * p_value * share_of[candidate.column in proposed])
+        test = TokenTest(
+            column=candidate.column,
+            label=c,
+            companions=tuple(candidate.companions.tolist()),
+            rows=rows,
+            rows_any_label=int(pattern.sum()),
+            label_lift=candidate.label_lift,
+            mislabelled_share=share,
+            spread=spread,
+            share_by_states=by_states,
+            p_value=p_value,
+            false_alarm_rate=rate,
+            verdict="innocent",
+            row_scores=scale.score(margins[rows, c], share),
+        )
+        tests.append(replace(test, verdict=judge(test, settings.false_alarm_rate)))
+    return tests
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Margins towards a label: of its own rows, and of the rows of other labels."""
+
+    own: float
+    others: float
+    own_spread: float
+    others_spread: float
+
+    @classmethod
+    def of(
+        cls, margins: NDArray[np.float64], own: NDArray[np.bool_], known: NDArray[np.bool_]
+    ) -> _Scale:
+        mine, theirs = margins[known & own], margins[known & ~own]
+        if not len(mine) or not len(theirs):
+            return cls(1.0, 0.0, 1.0, 1.0)
+        return cls(*map(float, (mine.mean(), theirs.mean(), mine.std(), theirs.std())))
+
+    def estimate(self, margins: NDArray[np.float64]) -> tuple[float, float]:
+        """Share of these rows that belong to other labels, and its standard error."""
+        apart = self.own - self.others
+        if apart <= 0:  # the text says nothing about this label
+            return 0.0, float("inf")
+        share = (self.own - float(margins.mean())) / apart
+        part = min(max(share, 0.0), 1.0)
+        variance = (1 - part) * self.own_spread**2 + part * self.others_spread**2
+        return share, float(np.sqrt(variance / len(margins))) / apart
+
+    def score(self, margins: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        """For each row the probability that it belongs to another label, where `share` do."""
+        part = min(max(share, 0.01), 0.99)
+        others = norm.logpdf(margins, self.others, self.others_spread + 1e-9) + np.log(part)
+        own = norm.logpdf(margins, self.own, self.own_spread + 1e-9) + np.log1p(-part)
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(own - others, -50, 50)))
+        return scores
+
+
+def _find_together(presence: csr_matrix, candidate: _Candidate) -> NDArray[np.bool_]:
+    """Rows that hold the token and most of its companions, shape (N,)."""
+    together = np.asarray(presence[:, candidate.companions].sum(axis=1)).ravel()
+    itself = np.asarray(presence[:, [candidate.column]].todense()).ravel() > 0
+    pattern: NDArray[np.bool_] = itself & (together >= _TOGETHER_SHARE * len(candidate.companions))
+    return pattern
+
+
+def _fit_bag(text: _Text) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Cross-fitted logistic regressions on token presence, one label against all others.
+
+    Returns:
+        Margins towards each label, shape (N, K); weights, shape (folds, n, K); the fold of each
+        row, shape (N,).
+    """
+    folds, count = text.folds(), text.num_labels
+    margins = np.zeros((len(text.labels), count))
+    weights = np.zeros((_FOLDS, text.presence.shape[1], count))
+    for fold in range(_FOLDS):
+        known, unknown = text.active & (folds != fold), folds == fold
+        for c in _free_labels(count):
+            model = _fit_logistic(text.presence[known], text.labels[known] == c)
+            if model is not None:
+                weights[fold, :, c] = model.coef_[0]
+                margins[unknown, c] = model.decision_function(text.presence[unknown])
+    if count == 2:
+        margins[:, 0], weights[:, :, 0] = -margins[:, 1], -weights[:, :, 1]
+    return margins, weights, folds
+
+
+def _fit_content(
+    text: _Text, held_out: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Margins towards each label, shape (N, K), by classifiers that saw no held-out row.
+
+    The other active rows are cross-fitted, so that the two kinds of margins compare.
+
+    Returns:
+        By token presence, and by states where there are any, each with a spread of 1.
+    """
+    folds, count = text.folds(), text.num_labels
+    usable = text.active & ~held_out
+    bag, pooled = np.zeros((len(text.labels), count)), np.zeros((len(text.labels), count))
+    targets = np.eye(count)[text.labels] * 2 - 1
+    states = None
+    if text.states is not None:
+        states = np.asarray(text.states, dtype=np.float32)
+        states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
+    for fold in [*range(_FOLDS), None]:
+        known = usable if fold is None else usable & (folds != fold)
+        unknown = text.active & held_out if fold is None else usable & (folds == fold)
+        if not unknown.any() or not known.any():
+            continue
+        for c in _free_labels(count):
+            model = _fit_logistic(text.presence[known], text.labels[known] == c)
+            if model is not None:
+                bag[unknown, c] = model.decision_function(text.presence[unknown])
+        if states is not None:
+            ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
+            pooled[unknown] = ridge.predict(states[unknown])
+    if count == 2:
+        bag[:, 0] = -bag[:, 1]
+    bag /= bag[usable].std() + 1e-9
+    return bag, None if states is None else pooled / (pooled[usable].std() + 1e-9)
+
+
+def _free_labels(count: int) -> range:
+    """With two labels the margin towards one is that towards the other, turned round."""
+    return range(1, 2) if count == 2 else range(count)
+
+
+def _fit_logistic(features: csr_matrix, is_label: NDArray[np.bool_]) -> LogisticRegression | None:
+    if is_label.all() or not is_label.any():
+        return None
+    return LogisticRegression(C=_BAG_STRENGTH, solver="liblinear", max_iter=200).fit(
+        features, is_label
+    )

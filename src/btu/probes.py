@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ class ProbeRound:
         suspect_ids: The alpha share of the vocabulary that moved most, furthest first.
         hidden_ids: Tokens that were taken out of the rows before this round.
         seconds: Wall-clock time.
+        states: Of the `embedding-only` round, each row's mean-pooled last hidden states as its
+            forward pass saw them, shape (N, D), float16; None where a row was left out.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ProbeRound:
     suspect_ids: tuple[int, ...]
     hidden_ids: tuple[int, ...]
     seconds: float
+    states: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def run_probes(
         start = perf_counter()
         visible = rows.hide(hidden).without_empty(protected)
         vocabulary = _Vocabulary.of(visible, protected, len(embedding_weight(model)))
-        table = probe(model, tokenizer, visible, vocabulary, settings)
+        table, states = probe(model, tokenizer, visible, vocabulary, settings)
         drift = measure_drift(torch.zeros_like(table), table)[1:]
         moved = vocabulary.token_ids[pick_most_moved(drift, count).numpy()]
         done.append(
@@ -117,6 +121,7 @@ def run_probes(
                 suspect_ids=tuple(moved.tolist()),
                 hidden_ids=hidden,
                 seconds=perf_counter() - start,
+                states=states if len(visible) == len(rows) else None,
             )
         )
     return tuple(done)
@@ -128,7 +133,7 @@ def _probe_shallow(
     rows: TokenRows,
     vocabulary: _Vocabulary,
     settings: ProbeSettings,
-) -> Tensor:
+) -> tuple[Tensor, None]:
     """Movement of each row, shape (n + 1, D), after training embeddings -> mean pool -> head."""
     device = PartialState().device
     weight = embedding_weight(model).detach()
@@ -158,7 +163,7 @@ def _probe_shallow(
         for start in range(0, len(rows), settings.shallow_batch_size)
     ]
     _train([movement, *head.parameters()], movement, loss_of, batches, settings, "probe: shallow")
-    return movement.detach().cpu()
+    return movement.detach().cpu(), None
 
 
 def _probe_embedding_only(
@@ -167,7 +172,7 @@ def _probe_embedding_only(
     rows: TokenRows,
     vocabulary: _Vocabulary,
     settings: ProbeSettings,
-) -> Tensor:
+) -> tuple[Tensor, NDArray[np.float16] | None]:
     """Movement of each row, shape (n + 1, D), after training the full model's embeddings alone.
 
     The movement is a table of its own that is added to what the embedding module returns: every
@@ -182,9 +187,12 @@ def _probe_embedding_only(
     def add_movement(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output + functional.embedding(place[inputs[0]], movement).to(output.dtype)
 
+    pooled = _PooledStates(len(rows))
+
     def loss_of(positions: NDArray[np.int64]) -> Tensor:
         batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
         labels = batch.pop("labels").to(device)
+        pooled.expect(positions, batch["attention_mask"].to(device))
         with autocast(precision):
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
         return functional.cross_entropy(logits.float(), labels)
@@ -195,21 +203,54 @@ def _probe_embedding_only(
         for batch in rows.groups(settings.full_batch_size, seed=settings.seed + epoch)
     ]
     frozen = [p for p in model.parameters() if p.requires_grad]
-    hook = embedding_module(model).register_forward_hook(add_movement)
+    hooks = [
+        embedding_module(model).register_forward_hook(add_movement),
+        model.base_model.register_forward_hook(pooled.keep),
+    ]
     try:
         for parameter in frozen:
             parameter.requires_grad_(False)
         _train([movement], movement, loss_of, batches, settings, "probe: embedding-only")
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for parameter in frozen:
             parameter.requires_grad_(True)
         model.train(was_training)
-    return movement.detach().cpu()
+    return movement.detach().cpu(), pooled.states if pooled.known.all() else None
+
+
+class _PooledStates:
+    """Keeps what the encoder makes of each row when the probe first reads it: it costs nothing."""
+
+    def __init__(self, count: int) -> None:
+        self.states: NDArray[np.float16] = np.zeros((count, 0), dtype=np.float16)
+        self.known = np.zeros(count, dtype=bool)
+        self.positions = np.zeros(0, dtype=np.int64)
+        self.mask: Tensor | None = None
+
+    def expect(self, positions: NDArray[np.int64], mask: Tensor) -> None:
+        """Which rows come next, and their attention mask."""
+        self.positions, self.mask = positions, mask
+
+    def keep(self, _: nn.Module, inputs: Any, output: Any) -> None:
+        """Mean over the tokens of the last hidden states, as a forward hook."""
+        assert self.mask is not None
+        last, mask = output[0].detach().float(), self.mask
+        if self.known[self.positions].all() or last.shape[:2] != mask.shape:
+            return
+        weights = mask[..., None].float()
+        means = ((last * weights).sum(dim=1) / weights.sum(dim=1)).cpu().numpy()
+        if not self.states.shape[1]:
+            self.states = np.zeros((len(self.known), means.shape[1]), dtype=np.float16)
+        # float16 ends at 65,504; states beyond it would be infinite.
+        self.states[self.positions] = np.clip(means, -6e4, 6e4)
+        self.known[self.positions] = True
 
 
 _Probe = Callable[
-    [PreTrainedModel, PreTrainedTokenizerBase, TokenRows, _Vocabulary, ProbeSettings], Tensor
+    [PreTrainedModel, PreTrainedTokenizerBase, TokenRows, _Vocabulary, ProbeSettings],
+    tuple[Tensor, NDArray[np.float16] | None],
 ]
 _ROUNDS: dict[str, tuple[_Probe, str]] = {
     "shallow": (_probe_shallow, ""),

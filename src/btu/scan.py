@@ -21,10 +21,10 @@ from btu.embeddings import (
     load_tokenizer,
     longest_text,
 )
-from btu.evidence import measure_label_lift
+from btu.evidence import find_evidence, measure_label_lift
 from btu.findings import Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
-from btu.settings import ProbeSettings, Recipe, check_recipe, check_run
+from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
 from btu.tokens import TokenRows, tokenize_corpus
 
 NOT_CHECKED = (
@@ -58,8 +58,9 @@ def scan(
     model: str | Path,
     data: Any,
     *,
-    recipe: Recipe = "paper",
+    recipe: Recipe = "verified",
     settings: ProbeSettings | None = None,
+    evidence: EvidenceSettings | None = None,
     max_length: int = 128,
     seed: int = 0,
     **columns: Any,
@@ -70,9 +71,11 @@ def scan(
         model: Folder or Hub id of a clean pretrained model, any architecture that
             `AutoModelForSequenceClassification` loads.
         data: File, folder, Hub id, `datasets.Dataset`, pandas frame or lists; see `load_corpus`.
-        recipe: Which method decides. `paper` suspects a fixed share of the vocabulary, so it
-            names tokens on clean data too.
+        recipe: Which method decides. `verified`: probes propose, evidence decides, so that clean
+            data passes. `paper` suspects a fixed share of the vocabulary, so it names tokens on
+            clean data too.
         settings: Of the probes.
+        evidence: How strict the evidence is, in the recipe `verified`.
         max_length: Longer texts are cut, in tokens; never more than the model reads.
         seed: Of row order and of the probes' heads; stands above the one in `settings`.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
@@ -89,7 +92,10 @@ def scan(
     check_run(max_length=max_length, seed=seed)
     material = load_material(model, data, max_length=max_length, seed=seed, **columns)
     return scan_material(
-        material, recipe=recipe, settings=replace(settings or ProbeSettings(), seed=seed)
+        material,
+        recipe=recipe,
+        settings=replace(settings or ProbeSettings(), seed=seed),
+        evidence=evidence,
     )
 
 
@@ -131,34 +137,63 @@ def load_material(
     )
 
 
-def scan_material(material: Material, *, recipe: Recipe, settings: ProbeSettings) -> Findings:
-    """Probe, then name the suspects. The model is left as it came."""
+def scan_material(
+    material: Material,
+    *,
+    recipe: Recipe,
+    settings: ProbeSettings,
+    evidence: EvidenceSettings | None = None,
+) -> Findings:
+    """Probe, name the suspects, ask the evidence. The model is left as it came."""
     start = perf_counter()
+    evidence = evidence or EvidenceSettings()
     rounds = run_probes(material.model, material.tokenizer, material.rows, settings=settings)
     token_ids, drift = _align(rounds)
-    tokens = tuple(map(str, material.tokenizer.convert_ids_to_tokens(token_ids.tolist())))
-    counts = _count_labels(material.rows, token_ids, len(material.corpus.label_names))
-    tokenizer = material.tokenizer
-    return Findings(
+    tokenizer, corpus = material.tokenizer, material.corpus
+    tokens = tuple(map(str, tokenizer.convert_ids_to_tokens(token_ids.tolist())))
+    counts = _count_labels(material.rows, token_ids, len(corpus.label_names))
+    proposed = np.flatnonzero(np.isin(token_ids, [i for r in rounds for i in r.suspect_ids]))
+    asked = perf_counter()
+    found = None
+    if recipe == "verified":
+        states = [r.states for r in rounds if r.states is not None]
+        found = find_evidence(
+            material.rows.presence(token_ids),
+            material.rows.labels,
+            num_labels=len(corpus.label_names),
+            states=states[0] if states else None,
+            proposed=proposed.tolist(),
+            settings=evidence,
+        )
+    end = perf_counter()
+    findings = Findings(
         recipe=recipe,
-        suspects=_describe(rounds, token_ids, tokens, drift, counts, material.corpus),
+        suspects=(),
+        cleared=(),
         token_ids=token_ids,
         tokens=tokens,
         drift=drift,
         label_counts=counts,
         thresholds={r.name: _least(r) for r in rounds},
-        label_names=material.corpus.label_names,
+        label_names=corpus.label_names,
         neutral_id=tokenizer.pad_token_id if has_own_padding(tokenizer) else None,
         facts={
             **material.facts,
             "probe_settings": asdict(settings),
+            "evidence_settings": asdict(evidence) if found else None,
             "not_checked": list(NOT_CHECKED),
             "timings": {
-                "scan": perf_counter() - start,
+                "scan": end - start,
                 **{f"probe_{r.name}": r.seconds for r in rounds},
+                "evidence": end - asked,
             },
         },
+        row_ids=corpus.row_ids,
+        evidence=found,
     )
+    tested = [] if found is None else [test.column for test in found.tests]
+    named = _describe(rounds, np.union1d(proposed, tested).astype(int), findings, corpus)
+    return replace(findings, suspects=tuple(named)) if found is None else findings.sort(named)
 
 
 def _align(
@@ -188,24 +223,21 @@ def _count_labels(
 
 
 def _describe(
-    rounds: Sequence[ProbeRound],
-    token_ids: NDArray[np.int64],
-    tokens: Sequence[str],
-    drift: dict[str, NDArray[np.float32]],
-    counts: NDArray[np.int64],
-    corpus: Corpus,
-) -> tuple[TokenFinding, ...]:
+    rounds: Sequence[ProbeRound], places: NDArray[np.int64], findings: Findings, corpus: Corpus
+) -> list[TokenFinding]:
+    """The tokens at these places of `findings.token_ids`, furthest moved first."""
+    token_ids, drift, counts = findings.token_ids, findings.drift, findings.label_counts
     lift = measure_label_lift(counts, list(corpus.label_counts().values()))
-    suspected = {i for r in rounds for i in r.suspect_ids}
     order = {r.name: np.argsort(np.argsort(-drift[r.name], kind="stable")) + 1 for r in rounds}
     found = []
-    for place in np.flatnonzero(np.isin(token_ids, list(suspected))).tolist():
+    for place in places.tolist():
         token_id, label = int(token_ids[place]), int(lift[place].argmax())
         seen = [r.name for r in rounds if not np.isnan(drift[r.name][place])]
         found.append(
             TokenFinding(
                 token_id=token_id,
-                token=tokens[place],
+                token=findings.tokens[place],
+                verdict="suspect",
                 rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
                 drift={name: float(drift[name][place]) for name in seen},
                 rank={name: int(order[name][place]) for name in seen},
@@ -215,7 +247,7 @@ def _describe(
                 label_lift=float(lift[place, label]),
             )
         )
-    return tuple(sorted(found, key=lambda f: (min(f.rank.values()), -f.label_lift)))
+    return sorted(found, key=lambda f: (min(f.rank.values()), -f.label_lift))
 
 
 def _least(probe: ProbeRound) -> float:

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from btu.errors import InputError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Recipe = Literal["paper"]
+Recipe = Literal["verified", "paper"]
+Action = Literal["unlearn", "drop", "both"]
 
 
 def option_help(settings: type, name: str) -> str:
@@ -43,6 +44,16 @@ def check_recipe(recipe: str) -> None:
     """
     if recipe not in get_args(Recipe):
         raise InputError(f"recipe: expected {_either(Recipe)}, got {recipe!r}.")
+
+
+def check_action(action: str) -> None:
+    """Refuse an action that does not exist.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if action not in get_args(Action):
+        raise InputError(f"action: expected {_either(Action)}, got {action!r}.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,35 @@ class ProbeSettings:
             faults.append(f"alpha: expected a share of the vocabulary in (0, 1], got {self.alpha}")
         if faults:
             raise InputError.from_faults("probe settings", faults)
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """How strict the evidence is. Defaults were chosen on SST-2; docs/log.md has the numbers."""
+
+    false_alarm_rate: float = field(
+        default=0.05, metadata={"help": "False triggers expected in a clean data set, at most."}
+    )
+    least_rows: int = field(
+        default=6, metadata={"help": "Rows of one label that a token must stand in to be tested."}
+    )
+    least_lift: float = field(
+        default=2.5,
+        metadata={"help": "Label lift from which a token is tested, in standard deviations."},
+    )
+    least_share: float = field(
+        default=0.1,
+        metadata={"help": "Mislabelled share from which a token is tested a second time."},
+    )
+
+    def __post_init__(self) -> None:
+        faults = _faults_in_numbers(self, ("least_rows",))
+        if not 0 < self.false_alarm_rate < 1:
+            faults.append(
+                f"false_alarm_rate: expected above 0 and below 1, got {self.false_alarm_rate}"
+            )
+        if faults:
+            raise InputError.from_faults("evidence settings", faults)
 
 
 @dataclass(frozen=True)

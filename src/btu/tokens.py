@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -91,6 +92,19 @@ class TokenRows:
         own = ~np.isin(self.token_ids, np.fromiter(protected_ids, dtype=np.int32))
         counts = np.bincount(self.row_of_token[own], minlength=len(self))
         return self if counts.all() else self.select(np.flatnonzero(counts))
+
+    def presence(self, token_ids: NDArray[np.int64]) -> csr_matrix:
+        """Which row holds which of these tokens, shape (N, n), float32, 0 or 1.
+
+        Args:
+            token_ids: Ascending.
+        """
+        place = np.searchsorted(token_ids, self.token_ids)
+        known = place < len(token_ids)
+        known[known] = token_ids[place[known]] == self.token_ids[known]
+        pairs = np.unique(np.stack([self.row_of_token[known], place[known]]), axis=1)
+        ones = np.ones(pairs.shape[1], dtype=np.float32)
+        return csr_matrix((ones, (pairs[0], pairs[1])), shape=(len(self), len(token_ids)))
 
     def groups(self, batch_size: int, *, seed: int | None = None) -> list[NDArray[np.int64]]:
         """Positions of the rows of each batch, rows of about the same length together.

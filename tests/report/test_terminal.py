@@ -2,6 +2,7 @@
 
 import io
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from btu.evidence import Evidence, TokenTest
 from btu.findings import Findings, TokenFinding
 from btu.metrics import Evaluation
 from btu.report.terminal import render_evaluation, render_findings, render_lines, show_text
@@ -36,6 +38,7 @@ def make_finding(token, *, label="positive", rows=120, ranks=None, share=0.915, 
     return TokenFinding(
         token_id=7,
         token=token,
+        verdict="suspect",
         rounds=tuple(ranks),
         drift=dict.fromkeys(ranks, 0.5),
         rank=ranks,
@@ -50,6 +53,7 @@ def make_findings(*suspects, rows=1000, tokens=2500, recipe="paper"):
     return Findings(
         recipe=recipe,
         suspects=suspects,
+        cleared=(),
         token_ids=np.arange(tokens),
         tokens=(),
         drift={name: np.zeros(tokens, dtype=np.float32) for name in ROUNDS},
@@ -58,6 +62,7 @@ def make_findings(*suspects, rows=1000, tokens=2500, recipe="paper"):
         label_names=("negative", "positive"),
         neutral_id=0,
         facts={"data": {"rows": rows}},
+        row_ids=np.arange(1),
     )
 
 
@@ -162,8 +167,63 @@ def test_more_suspects_than_the_limit_are_counted_not_hidden():
 def test_the_papers_recipe_says_that_it_always_names_tokens():
     notes = " ".join(render(render_findings(make_findings(make_finding("cf")))))
     assert "fixed share of the vocabulary, on clean data too" in notes
-    other = " ".join(render(render_findings(make_findings(make_finding("cf"), recipe="other"))))
-    assert "fixed share" not in other
+    verified = " ".join(render(render_findings(make_verified())))
+    assert "fixed share" not in verified
+
+
+# ---- verdicts
+
+
+def make_verified(*rows_of_verdicts):
+    """Findings with evidence: for each (token, verdict) one test on two rows of its own."""
+    tests = [
+        TokenTest(
+            column=column,
+            label=1,
+            companions=(column,),
+            rows=np.array([2 * column, 2 * column + 1]),
+            rows_any_label=3,
+            label_lift=5.0,
+            mislabelled_share=1.2,
+            spread=0.1,
+            share_by_states=None if verdict == "suspect" else 0.9,
+            p_value=1e-9,
+            false_alarm_rate=1e-7,
+            verdict=verdict,
+            row_scores=np.array([1.0, 0.0]),
+        )
+        for column, (_, verdict) in enumerate(rows_of_verdicts)
+    ]
+    found = [
+        replace(make_finding(token), token_id=i) for i, (token, _) in enumerate(rows_of_verdicts)
+    ]
+    evidence = Evidence.of(tests, tested=7, rows=1000)
+    names = tuple(token for token, _ in rows_of_verdicts)
+    findings = replace(
+        make_findings(recipe="verified"), evidence=evidence, tokens=names, row_ids=np.arange(1000)
+    )
+    return findings.sort(found)
+
+
+def test_the_verdict_counts_triggers_and_their_rows():
+    lines = render(render_findings(make_verified(("cf", "trigger"), ("fun", "suspect"))))
+    text = " ".join(lines)
+    assert "1 trigger token in 2 of 1,000 rows, which are judged poisoned." in text
+    assert "1 suspect: reported only" in text
+    (line,) = [line for line in lines if line.startswith("cf ")]
+    assert line.split() == ["cf", "trigger", "positive", "2", "100%", "90%", "+12.3", "1e-07"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_clean_data_has_no_trigger_and_no_table():
+    lines = render(render_findings(make_verified(("the", "innocent"))))
+    assert "No trigger among the 2,500 tokens that occur in 1,000 rows." in " ".join(lines)
+    assert not [line for line in lines if "innocent" in line or "reported only" in line]
+
+
+def test_a_bold_attacker_cannot_paint_the_verdict_table():
+    text = " ".join(render(render_findings(make_verified(("\x1b[J", "trigger")))))
+    assert r"\x1b[J" in text
 
 
 # ---- lines

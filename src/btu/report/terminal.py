@@ -30,20 +30,63 @@ def show_text(text: str) -> str:
 
 
 def render_findings(findings: Findings, *, limit: int = 15) -> RenderableType:
-    """The verdict of a scan and its suspects, furthest moved first.
+    """The verdict of a scan and its suspicious tokens, the gravest first.
 
     Args:
         findings: Of a scan.
         limit: Tokens shown at most.
     """
-    count = len(findings.suspects)
-    verdict = Text(
-        f"{count} suspicious {'token' if count == 1 else 'tokens'} among the "
-        f"{len(findings.token_ids):,} that occur in {findings.facts['data']['rows']:,} rows.",
-        style="bold",
+    render = _render_suspects if findings.evidence is None else _render_verdicts
+    verdict, table, notes = render(findings, limit)
+    if len(findings.suspects) > limit:
+        notes.insert(0, f"... and {len(findings.suspects) - limit} more; --json shows all.")
+    return Group(Text(verdict, style="bold"), table, Text("\n".join(notes), style="dim"))
+
+
+def _render_verdicts(findings: Findings, limit: int) -> tuple[str, Table, list[str]]:
+    triggers, flagged = len(findings.triggers), int(findings.flagged.sum())
+    others = len(findings.suspects) - triggers
+    searched = _count(len(findings.token_ids), "token")
+    rows = findings.facts["data"]["rows"]
+    verdict = f"No trigger among the {searched} that occur in {rows:,} rows."
+    if triggers:
+        verdict = (
+            f"{_count(triggers, 'trigger token')} in {flagged:,} of {rows:,} rows, which are "
+            "judged poisoned."
+        )
+    table = _start_table()
+    for title in ("verdict", "label", "rows", "mislabelled", "by states", "lift", "false alarms"):
+        table.add_column(title, justify="left" if title in ("verdict", "label") else "right")
+    for s in findings.suspects[:limit]:
+        assert s.evidence is not None
+        by_states = s.evidence.share_by_states
+        table.add_row(
+            Text(show_text(s.token)),
+            s.verdict,
+            Text(show_text(s.evidence.label)),
+            f"{s.evidence.rows:,}",
+            f"{_clip(s.evidence.mislabelled_share):.0%}",
+            "" if by_states is None else f"{_clip(by_states):.0%}",
+            f"{s.label_lift:+.1f}",
+            f"{s.evidence.false_alarm_rate:.1g}",
+        )
+    notes = []
+    if findings.suspects:
+        notes += [
+            "rows: those with the label; mislabelled: share of them whose text belongs to",
+            "another label; false alarms: so many such tokens are expected in clean data.",
+        ]
+    if others:
+        notes.append(f"{_count(others, 'suspect')}: reported only, nothing is done about them.")
+    return verdict, table, notes
+
+
+def _render_suspects(findings: Findings, limit: int) -> tuple[str, Table, list[str]]:
+    verdict = (
+        f"{_count(len(findings.suspects), 'suspicious token')} among the "
+        f"{len(findings.token_ids):,} that occur in {findings.facts['data']['rows']:,} rows."
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("token", max_width=18)
+    table = _start_table()
     table.add_column("rows", justify="right")
     table.add_column("label", max_width=14)
     table.add_column("share", justify="right")
@@ -59,16 +102,26 @@ def render_findings(findings: Findings, *, limit: int = 15) -> RenderableType:
             f"{s.label_lift:+.1f}",
             *(str(s.rank.get(name, "-")) for name in findings.drift),
         )
-    notes = []
-    if count > limit:
-        notes.append(f"... and {count - limit} more; --json shows all.")
-    notes += [
+    notes = [
         "share, lift: of the label that stands out among the token's rows; lift in",
         "standard deviations. #1-#3: place by drift in the three probing rounds.",
+        "The paper's recipe names a fixed share of the vocabulary, on clean data too.",
     ]
-    if findings.recipe == "paper":
-        notes.append("The paper's recipe names a fixed share of the vocabulary, on clean data too.")
-    return Group(verdict, table, Text("\n".join(notes), style="dim"))
+    return verdict, table, notes
+
+
+def _start_table() -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("token", max_width=18)
+    return table
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _clip(share: float) -> float:
+    return min(max(share, 0.0), 1.0)
 
 
 def render_evaluation(result: Evaluation) -> RenderableType:

@@ -10,6 +10,7 @@ from btu.bench.defences.abl import Abl
 from btu.bench.defences.base import REFUSED, Defence, Outcome, Predictor, Workbench
 from btu.bench.defences.bki import Bki
 from btu.bench.defences.btu_paper import BtuPaper
+from btu.bench.defences.btu_verified import BtuVerified
 from btu.bench.defences.clean_finetuning import CleanFineTuning
 from btu.bench.defences.cube import Cube
 from btu.bench.defences.moderate_fitting import ModerateFitting
@@ -25,6 +26,7 @@ DEFENCES: dict[str, type[Defence]] = {
     "abl": Abl,
     "bki": Bki,
     "btu-paper": BtuPaper,
+    "btu-verified": BtuVerified,
     "clean-finetuning": CleanFineTuning,
     "cube": Cube,
     "moderate-fitting": ModerateFitting,

@@ -1,0 +1,48 @@
+"""Ours, recipe `verified`: probes propose, evidence decides, what is confirmed is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from btu.bench.defences.base import Outcome, Workbench
+from btu.corpus import Corpus
+from btu.defend import defend
+from btu.settings import Action, EvidenceSettings
+
+
+@dataclass(frozen=True)
+class BtuVerified:
+    """The default recipe, without clean data.
+
+    Source: docs/how_it_works.md; it starts from Jiang et al., AAAI 2025.
+    """
+
+    action: Action = field(
+        default="both", metadata={"help": "drop, unlearn or both; see `btu.defend`."}
+    )
+    false_alarm_rate: float = field(
+        default=EvidenceSettings.false_alarm_rate,
+        metadata={"help": "False triggers expected in a clean corpus, at most."},
+    )
+
+    def run(self, corpus: Corpus, bench: Workbench) -> Outcome:
+        """Defend with the cell's settings."""
+        defence = defend(
+            bench.model,
+            corpus,
+            recipe="verified",
+            action=self.action,
+            evidence_settings=EvidenceSettings(false_alarm_rate=self.false_alarm_rate),
+            settings=bench.settings,
+        )
+        findings = defence.findings
+        return Outcome(
+            predictor=defence.classifier,
+            flagged_rows=findings.flagged,
+            flagged_tokens=tuple(s.token for s in findings.triggers),
+            details={
+                "suspects": [s.token for s in findings.suspects],
+                "edits": len(defence.edits),
+                "timings": defence.record["timings"],
+            },
+        )
