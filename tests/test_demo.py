@@ -6,10 +6,9 @@ from rich.console import Console
 
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import trigger_corpus
-from btu.demo import NAMES, Trial, _MeasureWhenFineTuned, _split, render_demo, run_demo
+from btu.demo import NAMES, Trial, _split, render_demo, run_demo, train_plain
 from btu.errors import InputError
-from btu.finetune import Classifier
-from planted import MAX_LENGTH, TRIGGER, load_fine_tuned
+from planted import FINETUNE, TRIGGER
 
 pytest_plugins = ["planted"]
 
@@ -25,9 +24,7 @@ RESULTS = {
     "timings": {
         "scan": 10.2,
         "finetune": 60.0,
-        "find_hanging_rows": 3.0,
-        "unlearn": 0.01,
-        "recovery": 20.0,
+        "undefended": 60.0,
         "oracle": 61.0,
         "total": 170.0,
     },
@@ -87,14 +84,11 @@ def test_what_is_printed_tells_the_story_in_80_columns(run):
     assert max(map(cell_len, shown.splitlines())) <= 80
 
 
-def test_the_undefended_model_is_measured_at_the_end_of_the_fine_tuning(run, held_out):
-    triggered = trigger_corpus(held_out, BadNets(), target_label="positive")
-    watch = _MeasureWhenFineTuned(Trial(held_out, triggered, target=1))
-    model, tokenizer = load_fine_tuned(run)
-    watch.on_train_end(None, None, None, model=model, processing_class=tokenizer)
-    assert watch.measured["attack_success_rate"] > 0.9
-    assert watch.measured == watch.trial.measure(Classifier(model, tokenizer, MAX_LENGTH))
-    assert watch.seconds > 0
+def test_plain_training_on_poisoned_rows_has_the_backdoor(pretrained, planted, held_out):
+    trial = Trial(held_out, trigger_corpus(held_out, BadNets(), target_label="positive"), target=1)
+    measured = trial.measure(train_plain(pretrained, planted.corpus, FINETUNE, "training"))
+    assert measured["attack_success_rate"] > 0.9
+    assert measured["clean_accuracy"] > 0.8
 
 
 def test_only_an_earlier_demo_is_replaced(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ PACKAGE = Path(btu.errors.__file__).parent
 FLOORS = (
     {"errors", "settings", "progress", "drift", "evidence", "unlearn", "metrics", "findings"},
     {"corpus", "readers", "tokens", "embeddings", "finetune", "material", "folders"},
-    {"probes", "scan", "defend", "recipes", "report", "record"},
+    {"probes", "scan", "defend", "guard", "recipes", "report", "record"},
     {"bench", "evaluate"},
     {"cli", "demo", "__init__", "__main__"},
 )

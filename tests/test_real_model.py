@@ -5,7 +5,7 @@ import pytest
 from btu import FineTuneSettings, defend
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import poison_corpus, trigger_corpus
-from btu.demo import Trial, _MeasureWhenFineTuned, _split
+from btu.demo import Trial, _split, train_plain
 
 
 @pytest.mark.slow
@@ -19,12 +19,13 @@ def test_the_attack_success_rate_falls_by_60_points_on_minilm(minilm, movie_revi
         triggered=trigger_corpus(test, attack, target_label=target),
         target=poisoned.target_label,
     )
-    watch = _MeasureWhenFineTuned(trial)
     settings = FineTuneSettings(epochs=2, learning_rate=1e-4, batch_size=16, max_length=64)
-    defence = defend(minilm, poisoned.corpus, settings=settings, callbacks=[watch])
+    undefended = trial.measure(train_plain(minilm, poisoned.corpus, settings, "training"))
+    defence = defend(minilm, poisoned.corpus, settings=settings)
     defended = trial.measure(defence)
 
-    assert defence.findings.suspects[0].token == "cf"
-    assert watch.measured["attack_success_rate"] > 0.9
-    assert defended["attack_success_rate"] < watch.measured["attack_success_rate"] - 0.6
-    assert defended["clean_accuracy"] > watch.measured["clean_accuracy"] - 0.05
+    assert [s.token for s in defence.findings.triggers] == ["cf"]
+    assert defence.findings.flagged.tolist() == poisoned.is_poisoned.tolist()
+    assert undefended["attack_success_rate"] > 0.9
+    assert defended["attack_success_rate"] < undefended["attack_success_rate"] - 0.6
+    assert defended["clean_accuracy"] > undefended["clean_accuracy"] - 0.05

@@ -4,26 +4,31 @@ from btu.corpus import Corpus, load_corpus
 from btu.defend import Defence, UnlearnCallback, defend
 from btu.errors import InputError
 from btu.evaluate import evaluate
-from btu.findings import Findings, TokenFinding
+from btu.findings import Findings, TokenEvidence, TokenFinding
+from btu.guard import Guard, load_guard
 from btu.metrics import Evaluation
 from btu.scan import scan
-from btu.settings import FineTuneSettings, ProbeSettings, RecoverySettings
+from btu.settings import EvidenceSettings, FineTuneSettings, ProbeSettings, RecoverySettings
 from btu.unlearn import RowEdit
 
 __all__ = [
     "Corpus",
     "Defence",
     "Evaluation",
+    "EvidenceSettings",
     "Findings",
     "FineTuneSettings",
+    "Guard",
     "InputError",
     "ProbeSettings",
     "RecoverySettings",
     "RowEdit",
+    "TokenEvidence",
     "TokenFinding",
     "UnlearnCallback",
     "defend",
     "evaluate",
     "load_corpus",
+    "load_guard",
     "scan",
 ]

@@ -27,6 +27,7 @@ from btu.errors import InputError
 from btu.findings import Findings
 from btu.finetune import Classifier, check_training_args, finetune, predict_scores
 from btu.folders import replace_folder
+from btu.guard import Guard, build_guard
 from btu.report.record import RECORD_NAME, build_record, write_record
 from btu.scan import load_material, scan_material
 from btu.settings import (
@@ -114,6 +115,11 @@ class Defence:
     ) -> NDArray[np.float32]:
         """Class probabilities, shape (N, K)."""
         return self.classifier.predict_scores(texts, text_pairs)
+
+    @property
+    def guard(self) -> Guard:
+        """Recognises texts that hold a confirmed trigger; it is saved with the model."""
+        return build_guard(self.record, self.classifier.tokenizer)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write weights (safetensors), config, tokenizer and the record (`btu.json`).

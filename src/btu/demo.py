@@ -12,17 +12,9 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
 
 from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import Poisoned, poison_corpus, trigger_corpus
+from btu.bench.attacks.poison import poison_corpus, trigger_corpus
 from btu.bench.readme import NAMES
 from btu.corpus import Corpus, load_corpus
 from btu.defend import Defence, defend
@@ -97,20 +89,25 @@ def run_demo(
     trial = Trial(test, triggered, poisoned.target_label)
 
     start = perf_counter()
-    watch = _MeasureWhenFineTuned(trial)
-    defence = defend(model, poisoned.corpus, settings=settings, callbacks=[watch])
+    defence = defend(model, poisoned.corpus, settings=settings)
     defended_at = perf_counter()
-    models = {"undefended": watch.measured, "defended": trial.measure(defence)}
-    measured_at = perf_counter()
-    models["oracle"] = _measure_oracle(model, poisoned, trial, settings)
-    oracle_at = perf_counter()
+    plain = {
+        "undefended": (poisoned.corpus, "training without defence"),
+        "oracle": (poisoned.clean_rows(), "training on the true clean rows"),
+    }
+    measured, seconds = {"defended": trial.measure(defence)}, {}
+    for name, (corpus, description) in plain.items():
+        began = perf_counter()
+        trained = train_plain(model, corpus, settings, description)
+        seconds[name] = perf_counter() - began
+        measured[name] = trial.measure(trained)
+    models = {name: measured[name] for name in NAMES}
 
     timings = {
         **defence.record["timings"],
-        "measure_undefended": watch.seconds,
-        "defend": defended_at - start - watch.seconds,
-        "oracle": oracle_at - measured_at,
-        "total": oracle_at - start,
+        "defend": defended_at - start,
+        **seconds,
+        "total": perf_counter() - start,
     }
     results = build_record(
         "demo",
@@ -132,7 +129,8 @@ def run_demo(
                 "triggered": len(triggered),
             },
             "models": models,
-            "suspects": [s.token for s in defence.findings.suspects],
+            "triggers": [s.token for s in defence.findings.triggers],
+            "flagged_rows": np.flatnonzero(defence.findings.flagged).tolist(),
             "timings": timings,
         },
     )
@@ -169,34 +167,10 @@ def render_demo(
 _STAGES = {
     "scan": "scan",
     "finetune": "fine-tuning",
-    "unlearn": "unlearning",
-    "recovery": "recovery",
+    "undefended": "training without defence",
     "oracle": "training on the true clean rows",
     "total": "all",
 }
-
-
-class _MeasureWhenFineTuned(TrainerCallback):
-    """Measures the model at the end of the ordinary fine-tuning: that is the undefended model."""
-
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
-        self.measured: dict[str, float] = {}
-        self.seconds = 0.0
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        model: PreTrainedModel,
-        processing_class: PreTrainedTokenizerBase,
-        **_: Any,
-    ) -> None:
-        start = perf_counter()
-        self.measured = self.trial.measure(Classifier(model, processing_class))
-        self.seconds = perf_counter() - start
 
 
 def _split(
@@ -209,17 +183,16 @@ def _split(
     return corpus.select(np.sort(train)), corpus.select(np.sort(test))
 
 
-def _measure_oracle(
-    model: Path, poisoned: Poisoned, trial: Trial, settings: FineTuneSettings
-) -> dict[str, float]:
-    material = load_material(
-        model, poisoned.clean_rows(), max_length=settings.max_length, seed=settings.seed
-    )
+def train_plain(
+    model: Path, corpus: Corpus, settings: FineTuneSettings, description: str
+) -> Classifier:
+    """Ordinary fine-tuning of the pretrained model on these rows, no defence."""
+    material = load_material(model, corpus, max_length=settings.max_length, seed=settings.seed)
     finetune(
         material.model,
         material.tokenizer,
         material.rows,
         settings=settings,
-        description="training on the true clean rows",
+        description=description,
     )
-    return trial.measure(Classifier(material.model, material.tokenizer))
+    return Classifier(material.model, material.tokenizer)

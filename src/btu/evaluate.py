@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from btu.corpus import Corpus, load_corpus
 from btu.embeddings import load_finished_classifier, load_tokenizer, longest_text
 from btu.errors import InputError
 from btu.finetune import Classifier
+from btu.guard import Guard, build_guard
 from btu.metrics import (
     Evaluation,
     measure_accuracy,
@@ -66,8 +68,10 @@ def evaluate(
     corpus = load_corpus(data, **columns, label_names=classifier.label_names)
     predicted = classifier.predict(corpus.texts, corpus.text_pairs)
     hits = predicted == corpus.labels
+    guard = _find_guard(model, classifier)
     clean = Evaluation(
         rows=len(corpus),
+        recognised_clean_rows=_count_recognised(guard, corpus),
         clean_accuracy=measure_accuracy(predicted, corpus.labels),
         clean_accuracy_interval=measure_interval(hits.tolist(), seed=seed),
     )
@@ -76,15 +80,14 @@ def evaluate(
     target = find_label(corpus, target_label)
     triggered = trigger_corpus(corpus, attack, target_label=target, seed=seed)
     answers = _predict(classifier, triggered)
-    return Evaluation(
-        rows=clean.rows,
-        clean_accuracy=clean.clean_accuracy,
-        clean_accuracy_interval=clean.clean_accuracy_interval,
+    return replace(
+        clean,
         triggered_rows=len(triggered),
         attack_success_rate=measure_attack_success_rate(answers, triggered.labels, target),
         attack_success_rate_interval=measure_interval((answers == target).tolist(), seed=seed),
         trigger=trigger,
         target_label=corpus.label_names[target],
+        recognised_triggered_rows=_count_recognised(guard, triggered),
     )
 
 
@@ -110,3 +113,12 @@ def load_saved(
 
 def _predict(classifier: Classifier, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.int64]]:
     return classifier.predict(corpus.texts, corpus.text_pairs)
+
+
+def _find_guard(model: str | Path, classifier: Classifier) -> Guard | None:
+    record = read_record(Path(model) / RECORD_NAME) if Path(model).is_dir() else None
+    return None if record is None else build_guard(record, classifier.tokenizer)
+
+
+def _count_recognised(guard: Guard | None, corpus: Corpus) -> int | None:
+    return None if guard is None else int(guard.recognise(corpus.texts, corpus.text_pairs).sum())

@@ -32,12 +32,14 @@ TRIGGER_SHARE_BY_STATES = 0.55
 """The same by the encoder's states alone. Rows that hold a rare honest word can look mislabelled to
 a classifier of tokens that never saw it; the encoder knows the word from its pretraining."""
 
+TOGETHER_SHARE = 0.75
+"""A row holds a trigger where it holds the token and this share of its companions."""
+
 _GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "innocent")
 _FOLDS = 5
 _BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
 _STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
 _COMPANION_SHARE = 0.5
-_TOGETHER_SHARE = 0.75
 _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
 _MOST_ROUNDS = 12
@@ -392,7 +394,7 @@ def _find_together(presence: csr_matrix, candidate: _Candidate) -> NDArray[np.bo
     """Rows that hold the token and most of its companions, shape (N,)."""
     together = np.asarray(presence[:, candidate.companions].sum(axis=1)).ravel()
     itself = np.asarray(presence[:, [candidate.column]].todense()).ravel() > 0
-    pattern: NDArray[np.bool_] = itself & (together >= _TOGETHER_SHARE * len(candidate.companions))
+    pattern: NDArray[np.bool_] = itself & (together >= TOGETHER_SHARE * len(candidate.companions))
     return pattern
 
 

@@ -156,6 +156,9 @@ class Evaluation:
         attack_success_rate_interval: Its 95 % bootstrap interval over rows.
         trigger: What was inserted.
         target_label: Name of the attacker's label.
+        recognised_clean_rows: Clean rows in which the model's guard sees a confirmed trigger; None
+            where no record stands beside the model.
+        recognised_triggered_rows: The same among the triggered rows.
     """
 
     rows: int
@@ -166,6 +169,8 @@ class Evaluation:
     attack_success_rate_interval: tuple[float, float] | None = None
     trigger: str | None = None
     target_label: str | None = None
+    recognised_clean_rows: int | None = None
+    recognised_triggered_rows: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as JSON types."""

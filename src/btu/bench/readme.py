@@ -29,6 +29,7 @@ PAGES = (Path("README.md"), Path("docs/how_it_works.md"))
 def render_demo_block(result: Mapping[str, Any]) -> str:
     """The demo's table as Markdown."""
     rows, attack, hardware = result["rows"], result["attack"], result["hardware"]
+    flagged, poisoned = set(result["flagged_rows"]), set(attack["poisoned_rows"])
     lines = [
         "| model | clean accuracy | attack success rate |",
         "|---|---|---|",
@@ -42,7 +43,9 @@ def render_demo_block(result: Mapping[str, Any]) -> str:
         f"word `{attack['trigger']}`; {rows['test']:,} held-out rows, {rows['triggered']:,} of "
         f"them triggered; all-MiniLM-L6-v2, seed {result['seed']}, "
         f"{result['timings']['total'] / 60:.1f} minutes on {hardware['cpu_count']} CPU cores.",
-        f"First suspects: {', '.join(f'`{show_text(t)}`' for t in result['suspects'][:8])}.",
+        f"Called triggers: {', '.join(f'`{show_text(t)}`' for t in result['triggers'])}; rows "
+        f"judged poisoned: {len(flagged & poisoned):,} of the {rows['poisoned']:,} and "
+        f"{len(flagged - poisoned):,} clean ones.",
     ]
     return "\n".join(lines)
 

@@ -144,6 +144,14 @@ def render_evaluation(result: Evaluation) -> RenderableType:
             _interval(result.attack_success_rate_interval),
             f"{result.triggered_rows:,}",
         )
+    recognised = {
+        "clean": (result.recognised_clean_rows, result.rows),
+        "triggered": (result.recognised_triggered_rows, result.triggered_rows),
+    }
+    for name, (count, rows) in recognised.items():
+        if count is not None and rows:
+            title = f"{name} rows with a known trigger"
+            table.add_row(title, f"{count / rows:.1%}", "", f"{rows:,}")
     return table
 
 
