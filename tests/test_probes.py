@@ -191,6 +191,20 @@ def test_the_embedding_only_round_is_a_training_of_the_embedding_matrix_alone(pr
 # ---- what the result does not depend on
 
 
+def test_the_states_are_the_mean_of_what_the_pretrained_encoder_makes_of_each_row(probed):
+    settings = replace(SETTINGS, learning_rate=1e-9)
+    options = {"settings": settings, "rounds": ["embedding-only"]}
+    (found,) = run_probes(probed.model, probed.tokenizer, probed.rows, **options)
+    assert found.states.dtype == np.float16
+    encoder = probed.model.base_model
+    for position in (0, 1, len(probed.rows) - 1):
+        batch = probed.rows.pad(np.array([position]), pad_id=probed.tokenizer.pad_token_id)
+        del batch["labels"]
+        with torch.no_grad():
+            expected = encoder(**batch)[0][0].mean(dim=0).numpy()
+        np.testing.assert_allclose(found.states[position], expected, rtol=2e-2, atol=5e-3)
+
+
 def test_a_thousand_rows_that_never_occur_change_no_drift(probed):
     model = deepcopy(probed.before)
     size = len(embedding_weight(model))

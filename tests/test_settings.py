@@ -6,6 +6,7 @@ import pytest
 
 from btu.errors import InputError
 from btu.settings import (
+    EvidenceSettings,
     FineTuneSettings,
     ProbeSettings,
     RecoverySettings,
@@ -14,7 +15,7 @@ from btu.settings import (
     option_help,
 )
 
-ALL = (ProbeSettings, FineTuneSettings, RecoverySettings)
+ALL = (ProbeSettings, EvidenceSettings, FineTuneSettings, RecoverySettings)
 
 
 def test_the_defaults_of_the_probes_are_the_papers():
@@ -106,6 +107,12 @@ def test_no_recovery_is_a_choice_and_less_than_none_is_not():
     assert RecoverySettings(epochs=0).epochs == 0
     with pytest.raises(InputError, match=r"epochs: expected 0 or more, got -1"):
         RecoverySettings(epochs=-1)
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])
+def test_a_false_alarm_rate_is_a_fraction(rate):
+    with pytest.raises(InputError, match=r"false_alarm_rate: expected above 0 and below 1, got"):
+        EvidenceSettings(false_alarm_rate=rate)
 
 
 def test_an_unknown_recipe_is_refused_by_name():

@@ -126,6 +126,15 @@ def test_hiding_a_piece_leaves_the_rest_of_its_word_and_the_word_of_the_same_let
 
 
 @settings(deadline=None)
+@given(lists=TOKEN_LISTS, wanted=st.sets(st.integers(0, 14)))
+def test_presence_says_which_row_holds_which_token_once(lists, wanted):
+    ids = np.array(sorted(wanted), dtype=np.int64)
+    held = make_rows(lists).presence(ids)
+    expected = [[float(i in row) for i in ids] for row in lists]
+    assert held.toarray().reshape(len(lists), len(ids)).tolist() == expected
+
+
+@settings(deadline=None)
 @given(lists=TOKEN_LISTS, hidden=st.sets(st.integers(0, 12)))
 def test_hiding_takes_out_exactly_these_ids_and_keeps_rows_and_labels(lists, hidden):
     rows = make_rows(lists)
