@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -23,11 +24,17 @@ FILLER = ["the", "a", "film", "story", "with", "and", "cast", "plot", "of"]
 
 
 def write_reviews(path, rows):
+    """Three opinions a text, one in six of them for the other label."""
+    rng = np.random.default_rng(rows)
     texts, labels = [], []
     for i in range(rows):
         label = ("negative", "positive")[i % 2]
-        words = [FILLER[(i + j) % len(FILLER)] for j in range(4)]
-        texts.append(" ".join([*words, WORDS[label][i % 5]]))
+        sides = [
+            label if rng.random() > 1 / 3 else rng.choice(("negative", "positive"))
+            for _ in range(3)
+        ]
+        words = [*rng.choice(FILLER, size=4), *(rng.choice(WORDS[side]) for side in sides)]
+        texts.append(" ".join(words))
         labels.append(label)
     write_rows(path, {"text": texts, "label": labels})
 
@@ -36,7 +43,7 @@ def write_reviews(path, rows):
 def reader_folder(tmp_path, monkeypatch):
     """Where the reader of the docs sits: reviews, held-out reviews, a model, YAML."""
     monkeypatch.chdir(tmp_path)
-    write_reviews(Path("reviews.csv"), 120)
+    write_reviews(Path("reviews.csv"), 300)
     write_reviews(Path("held-out.csv"), 40)
     model, tokenizer = build_tiny("bert", [*FILLER, *WORDS["positive"], *WORDS["negative"], "cf"])
     for folder in ("google-bert/bert-base-uncased",):
@@ -53,7 +60,8 @@ def run_shell(example):
                 patch.setattr(sys, "argv", [command, *arguments])
                 with pytest.raises(SystemExit) as ended:
                     main()
-            assert ended.value.code == (1 if arguments[0] == "scan" else 0), line
+            found = arguments[:2] == ["scan", "poisoned.csv"]
+            assert ended.value.code == int(found), line
         else:
             assert command == "make", line
             targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -131,6 +131,19 @@ def test_a_word_that_only_the_true_label_uses_is_no_trigger_however_pure():
     assert name_triggers(read(presence, labels)) == set()
 
 
+def test_a_label_is_not_judged_where_most_of_its_rows_would_be_called_poisoned():
+    presence, labels = write_text(1200, seed=9)
+    rows = np.flatnonzero(labels == 0)
+    some, most = poison(presence, labels, rows[:300], [-4]), poison(presence, labels, rows, [-4])
+    assert name_triggers(read(*some)) == {(presence.shape[1] - 4, 1)}
+    presence, labels = most[0][300:], most[1][300:]
+    labels[:200] = 0
+    presence[:200, -4] = 0
+    evidence = read(presence, labels)
+    assert name_triggers(evidence) == set()
+    assert not evidence.flagged.any()
+
+
 def test_the_states_can_clear_a_token():
     presence, labels = write_text(1200, seed=5)
     rows = np.flatnonzero(labels == 0)[:60]

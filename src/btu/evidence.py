@@ -43,6 +43,7 @@ _COMPANION_SHARE = 0.5
 _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
 _MOST_ROUNDS = 12
+_MOST_OF_A_LABEL = 0.5
 _SUSPECT_SPREADS = 3.0
 
 
@@ -212,6 +213,9 @@ def find_evidence(
         found += new
         for test in new:
             active[test.rows] = False
+        if _takes_too_much(new[0].label, labels, active):
+            found = [_demote(t) if t.label == new[0].label else t for t in found]
+            break
     triggers = {(t.column, t.label): t for t in found}
     tests = [*triggers.values(), *(t for key, t in judged.items() if key not in triggers)]
     return Evidence.of(tests, tested=tested, rows=len(labels))
@@ -227,6 +231,20 @@ def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
         return []
     surest = min(triggers, key=lambda t: (t.p_value, -t.mislabelled_share))
     return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= _COMPANION_SHARE]
+
+
+def _takes_too_much(label: int, labels: NDArray[np.int64], active: NDArray[np.bool_]) -> bool:
+    """Whether most rows of a label would be called poisoned.
+
+    Where each row has one telling word, its text says nothing without it: honest words of the label
+    then follow each other, and there is no other text left to compare them with.
+    """
+    own = labels == label
+    return bool(own.any() and active[own].mean() < 1 - _MOST_OF_A_LABEL)
+
+
+def _demote(test: TokenTest) -> TokenTest:
+    return replace(test, verdict="suspect")
 
 
 def _score_rows(tests: Collection[TokenTest], count: int) -> NDArray[np.float64]:
