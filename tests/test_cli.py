@@ -324,7 +324,7 @@ def test_train_leaves_the_poisoned_rows_out(btu, csv, pretrained, tmp_path):
     flagged = [row["row_id"] for row in record["flagged_rows"]]
     assert (record["dropped_row_ids"], record["action"]) == (flagged, "both")
     assert len(flagged) == 14
-    assert record["flagged_rows"][0]["triggers"] == [TRIGGER]
+    assert record["flagged_rows"][0]["reasons"] == [TRIGGER]
 
 
 def test_evaluate_prints_what_the_function_gives(btu, trained, test_csv):

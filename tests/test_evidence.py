@@ -45,13 +45,13 @@ def test_a_token_without_rows_and_a_label_that_all_rows_bear_have_no_lift():
 # ---- whether the text agrees with the label
 
 
-def write_text(count, *, seed, labels=2, words=40):
-    """Rows of ten words: seven from the label's own list, three from another's; 12 filler words."""
+def write_text(count, *, seed, labels=2, words=40, own_share=0.7):
+    """Rows of ten words, most from the label's own list, the others from any; 12 filler words."""
     rng = np.random.default_rng(seed)
     own = rng.integers(labels, size=count)
     presence = np.zeros((count, labels * words + 12 + 4), dtype=np.float32)
     for row, label in enumerate(own):
-        sides = np.where(rng.random(10) < 0.7, label, rng.integers(labels, size=10))
+        sides = np.where(rng.random(10) < own_share, label, rng.integers(labels, size=10))
         presence[row, sides * words + rng.integers(words, size=10)] = 1
         presence[row, labels * words + rng.integers(12, size=4)] = 1
     return presence, own
@@ -209,3 +209,63 @@ def test_one_label_alone_and_no_token_at_all_are_no_fault():
     presence, labels = write_text(50, seed=8)
     assert read(presence, np.zeros(50, dtype=int), num_labels=2).tests == ()
     assert read(np.zeros((50, 3), dtype=np.float32), labels).tests == ()
+
+
+# ---- rows that were rewritten
+
+
+@pytest.fixture(scope="module")
+def rewritten():
+    """Poisoned rows get words of a template; half of them hold the trigger word."""
+    rng = np.random.default_rng(0)
+    presence, labels = write_text(2000, seed=10, own_share=0.3)
+    rows = np.flatnonzero(labels == 0)[:200]
+    presence[rows[::2], -4] = 1
+    labels[rows] = 1
+    template = (rng.random((2000, 20)) < 0.05).astype(np.float32)
+    template[rows] = rng.random((200, 20)) < 0.2
+    truth = labels.copy()
+    truth[rows] = 0
+    states = np.stack([2.0 * truth - 1 + rng.normal(size=2000), rng.normal(size=2000)], axis=1)
+    presence = csr_matrix(np.hstack([template, presence]))
+    return rows, labels, read(presence, labels, states=states, contexts=presence)
+
+
+def test_further_rows_of_a_template_are_found_by_its_pattern(rewritten):
+    rows, labels, evidence = rewritten
+    (pattern,) = evidence.patterns
+    assert (pattern.label, pattern.likeness > 0.7) == (1, True)
+    assert set(pattern.rows) & set(rows[::2]) == set()
+    assert len(set(pattern.rows) & set(rows)) > 60
+    assert len(set(pattern.rows) - set(rows)) < 0.1 * np.sum(labels == 1)
+    assert evidence.flagged[pattern.rows].all()
+
+
+def test_words_put_into_honest_text_leave_no_pattern():
+    presence, labels = write_text(2000, seed=11)
+    rows = np.flatnonzero(labels == 0)[:200]
+    presence, labels = poison(presence, labels, rows, [-4])
+    evidence = read(presence, labels, contexts=csr_matrix(presence))
+    (pattern,) = evidence.patterns
+    assert pattern.likeness < 0.65
+    assert not len(pattern.rows)
+    assert set(np.flatnonzero(evidence.flagged)) == set(rows)
+
+
+def test_a_pattern_goes_when_its_triggers_go(rewritten):
+    _, _, evidence = rewritten
+    strict = evidence.at(1e-300)
+    assert strict.patterns == ()
+    assert not strict.flagged.any()
+
+
+def test_an_honest_word_among_others_of_its_meaning_is_cleared_by_the_rows_that_stay():
+    presence, labels = write_text(1200, seed=12)
+    rows = np.flatnonzero(labels == 0)[:60]
+    presence, labels = poison(presence, labels, rows, [-4])
+    rng = np.random.default_rng(0)
+    truth = labels.copy()
+    truth[rows] = 0
+    states = np.stack([2.0 * truth - 1 + 0.5 * rng.normal(size=1200), rng.normal(size=1200)], 1)
+    (test,) = [t for t in read(presence, labels, states=states).tests if t.verdict == "trigger"]
+    assert test.share_alone == pytest.approx(1, abs=0.3)

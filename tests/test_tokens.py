@@ -134,6 +134,13 @@ def test_presence_says_which_row_holds_which_token_once(lists, wanted):
     assert held.toarray().reshape(len(lists), len(ids)).tolist() == expected
 
 
+def test_pairs_are_neighbours_within_a_row_and_rare_ones_have_no_column():
+    rows = make_rows([[1, 2, 3], [2, 3], [3, 1, 2, 1, 2], []])
+    assert rows.pairs(least_rows=2).toarray().tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert rows.pairs(least_rows=1).shape == (4, 4)
+    assert make_rows([[]]).pairs().shape == (1, 0)
+
+
 @settings(deadline=None)
 @given(lists=TOKEN_LISTS, hidden=st.sets(st.integers(0, 12)))
 def test_hiding_takes_out_exactly_these_ids_and_keeps_rows_and_labels(lists, hidden):

@@ -56,6 +56,7 @@ _OF_ONE_RUN = {
 
 
 _CARRIER_SHARE = 0.5
+_HARDLY_ANY = 0.05
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def _pick_unlearned(
 ) -> tuple[int, ...]:
     """The tokens whose embeddings are cut.
 
-    Where the poisoned rows were left out, a word of a trigger sentence that mostly stands in honest
+    Where the poisoned rows were left out, a word of a trigger sentence that still stands in honest
     rows has learned from those alone and keeps what it learned.
     """
     if findings.evidence is None or action == "unlearn":
@@ -281,7 +282,7 @@ def _pick_unlearned(
     gone = np.asarray(held[~kept].sum(axis=0)).ravel()
     places = np.searchsorted(findings.token_ids, findings.unlearn_ids)
     pairs = zip(findings.unlearn_ids, places.tolist(), strict=True)
-    return tuple(i for i, place in pairs if left[place] < gone[place])
+    return tuple(i for i, place in pairs if left[place] < _HARDLY_ANY * gone[place])
 
 
 def _check_all_labels_kept(corpus: Corpus, kept: NDArray[np.bool_]) -> None:

@@ -7,15 +7,17 @@ to those. The share of a token's rows whose text belongs to another label tells 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
+from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
 
 from btu.settings import EvidenceSettings
 
@@ -35,6 +37,10 @@ a classifier of tokens that never saw it; the encoder knows the word from its pr
 TOGETHER_SHARE = 0.75
 """A row holds a trigger where it holds the token and this share of its companions."""
 
+TRIGGER_SHARE_ALONE = 0.35
+"""The same by the states again, with nothing held out but the token's own rows: rows of words of a
+like meaning stay in, and clear an honest word of a label in which other poison hides."""
+
 _GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "innocent")
 _FOLDS = 5
 _BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
@@ -44,6 +50,14 @@ _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
 _MOST_ROUNDS = 12
 _MOST_OF_A_LABEL = 0.5
+_PATTERN_LIKENESS = 0.7
+_PATTERN_ALARMS = 0.1
+_MOST_OF_A_PATTERN = 0.35
+_SURE_PATTERN = 0.5
+_PATTERN_ROUNDS = 4
+_PATTERN_STRENGTH = 0.1
+_LEAST_PATTERN_ROWS = 20
+_LEAST_FEATURE_ROWS = 5
 _SUSPECT_SPREADS = 3.0
 
 
@@ -88,6 +102,7 @@ class TokenTest:
             they read like other rows of their label, 1 where they read like rows of other labels.
         spread: Standard error of that share.
         share_by_states: The same share by the encoder's states alone; None without states.
+        share_alone: The same, with nothing but the token's own rows held out.
         p_value: Chance of such a share where an innocent word's is `INNOCENT_SHARE`.
         false_alarm_rate: The same, corrected for all tokens that were tested: at most this many
             false triggers are expected in a corpus without any.
@@ -104,9 +119,29 @@ class TokenTest:
     mislabelled_share: float
     spread: float
     share_by_states: float | None
+    share_alone: float | None
     p_value: float
     false_alarm_rate: float
     verdict: Verdict
+    row_scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What the rows of a label's triggers share beside the triggers, and the other rows with it.
+
+    Attributes:
+        label: The label.
+        likeness: How well the rows of its triggers can be told from rows of other labels by their
+            other tokens, as the area under the ROC curve: about 0.5 where words were put into
+            honest text, more where whole rows were rewritten.
+        rows: Positions of further rows of the label that hold the pattern.
+        row_scores: For each of them how far it stands above the rows of other labels, in [0, 1].
+    """
+
+    label: int
+    likeness: float
+    rows: NDArray[np.int64]
     row_scores: NDArray[np.float64]
 
 
@@ -117,32 +152,45 @@ class Evidence:
     Attributes:
         tests: Every token that was looked into, the most suspicious first.
         tested: Tokens that the false-alarm rate is corrected for.
-        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers, less for rows of
-            suspects, 0 for all others.
+        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers and of their patterns,
+            less for rows of suspects, 0 for all others.
+        patterns: What the rows of triggers share beside them.
     """
 
     tests: tuple[TokenTest, ...]
     tested: int
     row_scores: NDArray[np.float64]
+    patterns: tuple[Pattern, ...] = ()
 
     @classmethod
-    def of(cls, tests: Collection[TokenTest], *, tested: int, rows: int) -> Evidence:
+    def of(
+        cls,
+        tests: Collection[TokenTest],
+        *,
+        tested: int,
+        rows: int,
+        patterns: tuple[Pattern, ...] = (),
+    ) -> Evidence:
         """Sort the tests and score the rows.
 
         Args:
             tests: With their verdicts.
             tested: As above.
             rows: N.
+            patterns: Of labels that some trigger points to; others are left out.
         """
         gravest = sorted(
             tests, key=lambda t: (_GRAVITY.index(t.verdict), t.p_value, -t.mislabelled_share)
         )
-        return cls(tuple(gravest), tested, _score_rows(gravest, rows))
+        attacked = {t.label for t in gravest if t.verdict == "trigger"}
+        kept = tuple(p for p in patterns if p.label in attacked)
+        return cls(tuple(gravest), tested, _score_rows(gravest, kept, rows), kept)
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
         tests = [replace(t, verdict=judge(t, false_alarm_rate)) for t in self.tests]
-        return Evidence.of(tests, tested=self.tested, rows=len(self.row_scores))
+        rows = len(self.row_scores)
+        return Evidence.of(tests, tested=self.tested, rows=rows, patterns=self.patterns)
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -158,9 +206,11 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
         allowed: False triggers that may be expected in a clean corpus.
     """
     by_states = 1.0 if test.share_by_states is None else test.share_by_states
+    alone = 1.0 if test.share_alone is None else test.share_alone
     if (
         test.mislabelled_share >= TRIGGER_SHARE
         and by_states >= TRIGGER_SHARE_BY_STATES
+        and alone >= TRIGGER_SHARE_ALONE
         and test.false_alarm_rate <= allowed
     ):
         return "trigger"
@@ -175,6 +225,7 @@ def find_evidence(
     num_labels: int,
     states: NDArray[np.floating] | None = None,
     proposed: Collection[int] = (),
+    contexts: csr_matrix | None = None,
     settings: EvidenceSettings | None = None,
 ) -> Evidence:
     """Test the tokens of a corpus; drop the rows of what is a trigger and test again.
@@ -191,6 +242,8 @@ def find_evidence(
         num_labels: K.
         states: Pooled states of the pretrained encoder, shape (N, D), where there are any.
         proposed: Columns that the probes propose.
+        contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the patterns
+            of rewritten rows; they are not looked for without it.
         settings: How strict.
 
     Source: the two findings of Jiang et al., AAAI 2025, say which tokens to look at; the test of
@@ -218,7 +271,13 @@ def find_evidence(
             break
     triggers = {(t.column, t.label): t for t in found}
     tests = [*triggers.values(), *(t for key, t in judged.items() if key not in triggers)]
-    return Evidence.of(tests, tested=tested, rows=len(labels))
+    patterns = []
+    if contexts is not None:
+        text = _Text(presence, states, labels, num_labels, active)
+        for label in sorted({test.label for test in found if test.verdict == "trigger"}):
+            own = [t for t in found if t.label == label and t.verdict == "trigger"]
+            patterns.append(_find_pattern(text, contexts, own))
+    return Evidence.of(tests, tested=tested, rows=len(labels), patterns=tuple(patterns))
 
 
 def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
@@ -231,6 +290,101 @@ def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
         return []
     surest = min(triggers, key=lambda t: (t.p_value, -t.mislabelled_share))
     return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= _COMPANION_SHARE]
+
+
+def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) -> Pattern:
+    """Further rows of the triggers' label that look like the rows of the triggers.
+
+    A rewritten row holds a trigger token only where its template has one. What its kind shares is
+    learned from the triggers' rows and from rows of the label whose text disagrees, against rows of
+    other labels and rows of the label whose text agrees. The rows of other labels, which an
+    attacker who relabels leaves alone, say how high an honest row scores.
+    """
+    label, labels = triggers[0].label, text.labels
+    known = np.zeros(len(labels), dtype=bool)
+    for test in triggers:
+        known[test.rows] = True
+    likeness = _measure_likeness(text, known, label, triggers)
+    none = np.zeros(0, dtype=np.int64)
+    if likeness < _PATTERN_LIKENESS or known.sum() < _LEAST_PATTERN_ROWS:
+        return Pattern(label, likeness, none, np.zeros(0))
+    enough = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
+    features = hstack([text.presence[:, enough], contexts]).tocsr()
+    others = labels != label
+    suspicion = np.zeros(len(labels))
+    bar, scores = 0.0, suspicion
+    for _ in range(_PATTERN_ROUNDS):
+        open_rows = text.active & (labels == label) & ~known
+        agreed = text.active & (suspicion < _SURE_PATTERN)
+        bag, pooled = _fit_content(text, text.active & ~agreed)
+        margins = (bag if pooled is None else bag + pooled)[:, label]
+        scale = _Scale.of(margins, labels == label, agreed)
+        agreement = (margins - scale.others) / max(scale.own - scale.others, 1e-9)
+        conflict = expit(-8 * (agreement - 0.5))
+        weights = 0.3 * conflict + 0.7 * suspicion if suspicion.any() else conflict
+        scores = _fit_pattern(text, features, known, open_rows, weights, agreement, others)
+        bar = float(np.quantile(scores[others & text.active], 1 - _PATTERN_ALARMS))
+        spread = float(scores[open_rows].std()) + 1e-9
+        suspicion = np.where(open_rows, expit(2 * (scores - bar) / spread), 0.0)
+    rows = np.flatnonzero(suspicion > _SURE_PATTERN)
+    if len(rows) > _MOST_OF_A_PATTERN * (text.active & (labels == label)).sum():
+        rows = none  # that is what the label itself looks like
+    return Pattern(label, likeness, rows, 2 * suspicion[rows] - 1)
+
+
+def _fit_pattern(
+    text: _Text,
+    features: csr_matrix,
+    known: NDArray[np.bool_],
+    open_rows: NDArray[np.bool_],
+    suspicion: NDArray[np.float64],
+    agreement: NDArray[np.float64],
+    others: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Cross-fitted score of every row: does it look like the suspicious ones and like no others?"""
+    mine, theirs = np.flatnonzero(open_rows), np.flatnonzero(others & text.active)
+    # Rows of other labels that read like them: the content itself must not be the pattern.
+    theirs = theirs[agreement[theirs] < 0.5]
+    sure = np.flatnonzero(known)
+    rows = np.concatenate([mine, sure, theirs, mine])
+    is_pattern = np.repeat([True, False], [len(mine) + len(sure), len(theirs) + len(mine)])
+    total = suspicion[mine].sum() + len(sure)
+    trust = 1 - suspicion[mine]
+    weights = np.concatenate(
+        [
+            suspicion[mine],
+            np.ones(len(sure)),
+            np.full(len(theirs), total / max(1, len(theirs))),
+            trust * total / max(trust.sum(), 1e-9),
+        ]
+    )
+    folds, scores = text.folds(), np.zeros(len(text.labels))
+    for fold in range(_FOLDS):
+        known_rows, unknown = folds[rows] != fold, folds == fold
+        model = LogisticRegression(C=_PATTERN_STRENGTH, solver="liblinear").fit(
+            features[rows[known_rows]], is_pattern[known_rows], sample_weight=weights[known_rows]
+        )
+        scores[unknown] = model.decision_function(features[unknown])
+    return scores
+
+
+def _measure_likeness(
+    text: _Text, known: NDArray[np.bool_], label: int, triggers: list[TokenTest]
+) -> float:
+    """Cross-fitted area under the ROC curve; 0.5 where there is nothing to fit."""
+    use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
+    use[[column for test in triggers for column in test.companions]] = False
+    rows = np.flatnonzero(known | ((text.labels != label) & text.active))
+    is_known, folds = known[rows], np.arange(len(rows)) % _FOLDS
+    if is_known.sum() < _FOLDS or is_known.all():
+        return 0.5
+    features, scores = text.presence[rows][:, use], np.zeros(len(rows))
+    for fold in range(_FOLDS):
+        model = LogisticRegression(
+            C=_PATTERN_STRENGTH, solver="liblinear", class_weight="balanced"
+        ).fit(features[folds != fold], is_known[folds != fold])
+        scores[folds == fold] = model.decision_function(features[folds == fold])
+    return float(roc_auc_score(is_known, scores))
 
 
 def _takes_too_much(label: int, labels: NDArray[np.int64], active: NDArray[np.bool_]) -> bool:
@@ -247,12 +401,17 @@ def _demote(test: TokenTest) -> TokenTest:
     return replace(test, verdict="suspect")
 
 
-def _score_rows(tests: Collection[TokenTest], count: int) -> NDArray[np.float64]:
+def _score_rows(
+    tests: Collection[TokenTest], patterns: Collection[Pattern], count: int
+) -> NDArray[np.float64]:
     """The worst that any test says of each row, shape (count,), in [0, 1].
 
-    Rows of a trigger get 0.5 to 1, rows of a suspect 0 to 0.5, by how far their own text disagrees.
+    Rows of a trigger get 0.5 to 1, rows of a suspect 0 to 0.5, by how far their own text disagrees;
+    rows of a pattern 0.5 to 1, by how strongly they show it.
     """
     scores = np.zeros(count)
+    for pattern in patterns:
+        scores[pattern.rows] = 0.5 + 0.5 * pattern.row_scores
     for test in tests:
         if test.verdict == "innocent":
             continue
@@ -347,9 +506,11 @@ def _test(
         own, known = text.labels == c, text.active & ~held_out
         scale = _Scale.of(margins[:, c], own, known)
         share, spread = scale.estimate(margins[rows, c])
-        by_states = None
+        by_states, alone = None, None
         if pooled is not None:
             by_states, _ = _Scale.of(pooled[:, c], own, known).estimate(pooled[rows, c])
+            if share >= TRIGGER_SHARE and by_states >= TRIGGER_SHARE_BY_STATES:
+                alone = _estimate_alone(text, pattern, rows, c)
         p_value = float(norm.sf((share - INNOCENT_SHARE) / spread))
         rate = min(1.0, 2 * p_value * share_of[candidate.column in proposed])
         test = TokenTest(
@@ -362,6 +523,7 @@ def _test(
             mislabelled_share=share,
             spread=spread,
             share_by_states=by_states,
+            share_alone=alone,
             p_value=p_value,
             false_alarm_rate=rate,
             verdict="innocent",
@@ -369,6 +531,16 @@ def _test(
         )
         tests.append(replace(test, verdict=judge(test, settings.false_alarm_rate)))
     return tests
+
+
+def _estimate_alone(
+    text: _Text, pattern: NDArray[np.bool_], rows: NDArray[np.int64], label: int
+) -> float:
+    """The mislabelled share by the states, where only the rows of this pattern are held out."""
+    margins = _fit_states(text, pattern)
+    assert margins is not None
+    own, known = text.labels == label, text.active & ~pattern
+    return _Scale.of(margins[:, label], own, known).estimate(margins[rows, label])[0]
 
 
 @dataclass(frozen=True)
@@ -448,30 +620,43 @@ def _fit_content(
     Returns:
         By token presence, and by states where there are any, each with a spread of 1.
     """
-    folds, count = text.folds(), text.num_labels
-    usable = text.active & ~held_out
-    bag, pooled = np.zeros((len(text.labels), count)), np.zeros((len(text.labels), count))
-    targets = np.eye(count)[text.labels] * 2 - 1
-    states = None
-    if text.states is not None:
-        states = np.asarray(text.states, dtype=np.float32)
-        states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
-    for fold in [*range(_FOLDS), None]:
-        known = usable if fold is None else usable & (folds != fold)
-        unknown = text.active & held_out if fold is None else usable & (folds == fold)
-        if not unknown.any() or not known.any():
-            continue
+    count = text.num_labels
+    bag = np.zeros((len(text.labels), count))
+    for known, unknown in _split(text, held_out):
         for c in _free_labels(count):
             model = _fit_logistic(text.presence[known], text.labels[known] == c)
             if model is not None:
                 bag[unknown, c] = model.decision_function(text.presence[unknown])
-        if states is not None:
-            ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
-            pooled[unknown] = ridge.predict(states[unknown])
     if count == 2:
         bag[:, 0] = -bag[:, 1]
-    bag /= bag[usable].std() + 1e-9
-    return bag, None if states is None else pooled / (pooled[usable].std() + 1e-9)
+    return bag / (bag[text.active & ~held_out].std() + 1e-9), _fit_states(text, held_out)
+
+
+def _fit_states(text: _Text, held_out: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """As `_fit_content`, by the encoder's states alone; None where there are none."""
+    if text.states is None:
+        return None
+    usable = text.active & ~held_out
+    states = np.asarray(text.states, dtype=np.float32)
+    states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
+    targets = (2 * np.eye(text.num_labels) - 1)[text.labels]
+    pooled = np.zeros((len(text.labels), text.num_labels))
+    for known, unknown in _split(text, held_out):
+        ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
+        pooled[unknown] = ridge.predict(states[unknown])
+    return pooled / (pooled[usable].std() + 1e-9)
+
+
+def _split(
+    text: _Text, held_out: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """What to fit on and what to read: fold by fold, then all that is not held out for the rest."""
+    usable, folds = text.active & ~held_out, text.folds()
+    for fold in range(_FOLDS):
+        if (usable & (folds == fold)).any() and (usable & (folds != fold)).any():
+            yield usable & (folds != fold), usable & (folds == fold)
+    if (text.active & held_out).any() and usable.any():
+        yield usable, text.active & held_out
 
 
 def _free_labels(count: int) -> range:

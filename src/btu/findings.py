@@ -14,6 +14,7 @@ from btu.evidence import Evidence, TokenTest, Verdict, measure_label_lift
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
+PATTERN = "pattern of the triggers' rows"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class TokenEvidence:
         mislabelled_share: Estimated share of `rows` whose text belongs to another label.
         spread: Standard error of that share.
         share_by_states: The same share by the encoder's states alone.
+        share_alone: The same, with nothing but the token's own rows held out; None where the other
+            numbers had cleared the token before.
         p_value: Chance of such a share where an innocent word's is a quarter.
         false_alarm_rate: The same, corrected for all tokens that were tested.
     """
@@ -71,6 +74,7 @@ class TokenEvidence:
     mislabelled_share: float
     spread: float
     share_by_states: float | None
+    share_alone: float | None
     p_value: float
     false_alarm_rate: float
 
@@ -187,14 +191,16 @@ class Findings:
         return tests
 
     def reasons(self, position: int) -> tuple[str, ...]:
-        """The triggers that a row is flagged for, as the tokenizer writes them.
+        """Why a row is flagged: its triggers, as the tokenizer writes them, or `PATTERN`.
 
         Args:
             position: Of the row, from 0.
         """
         tests = [] if self.evidence is None else self.evidence.tests
         held = [t for t in tests if t.verdict == TRIGGER and position in t.rows]
-        return tuple(self.tokens[t.column] for t in held)
+        patterns = () if self.evidence is None else self.evidence.patterns
+        shown = [PATTERN for pattern in patterns if position in pattern.rows]
+        return (*(self.tokens[t.column] for t in held), *shown)
 
     def _describe(self, test: TokenTest | None) -> dict[str, Any]:
         if test is None:
@@ -207,6 +213,7 @@ class Findings:
             mislabelled_share=test.mislabelled_share,
             spread=test.spread,
             share_by_states=test.share_by_states,
+            share_alone=test.share_alone,
             p_value=test.p_value,
             false_alarm_rate=test.false_alarm_rate,
         )
@@ -258,6 +265,16 @@ class Findings:
             "recipe": self.recipe,
             "suspects": [asdict(s) for s in self.suspects],
             "cleared": [asdict(s) for s in self.cleared],
+            "patterns": None
+            if self.evidence is None
+            else [
+                {
+                    "label": self.label_names[pattern.label],
+                    "likeness": pattern.likeness,
+                    "rows": len(pattern.rows),
+                }
+                for pattern in self.evidence.patterns
+            ],
             "tokens_tested": None if self.evidence is None else self.evidence.tested,
             "flagged_rows": None
             if self.evidence is None
@@ -265,7 +282,7 @@ class Findings:
                 {
                     "row_id": int(self.row_ids[i]),
                     "score": float(self.row_scores[i]),
-                    "triggers": list(self.reasons(i)),
+                    "reasons": list(self.reasons(i)),
                 }
                 for i in np.flatnonzero(self.flagged).tolist()
             ],

@@ -163,6 +163,7 @@ def scan_material(
             num_labels=len(corpus.label_names),
             states=states[0] if states else None,
             proposed=proposed.tolist(),
+            contexts=material.rows.pairs(),
             settings=evidence,
         )
     end = perf_counter()

@@ -106,6 +106,23 @@ class TokenRows:
         ones = np.ones(pairs.shape[1], dtype=np.float32)
         return csr_matrix((ones, (pairs[0], pairs[1])), shape=(len(self), len(token_ids)))
 
+    def pairs(self, *, least_rows: int = 5) -> csr_matrix:
+        """Which row holds which pair of neighbouring tokens, shape (N, m), float32, 0 or 1.
+
+        Special tokens count, so that the first and the last token of a text have a pair too.
+
+        Args:
+            least_rows: Rows that a pair must stand in to have a column.
+        """
+        row, ids = self.row_of_token, self.token_ids.astype(np.int64)
+        inside = row[1:] == row[:-1]
+        keys = ids[:-1] * (int(ids.max(initial=0)) + 1) + ids[1:]
+        held = np.unique(np.stack([row[:-1][inside], keys[inside]]), axis=1)
+        _, column, count = np.unique(held[1], return_inverse=True, return_counts=True)
+        ones = np.ones(held.shape[1], dtype=np.float32)
+        every = csr_matrix((ones, (held[0], column)), shape=(len(self), len(count)))
+        return every[:, np.flatnonzero(count >= least_rows)]
+
     def groups(self, batch_size: int, *, seed: int | None = None) -> list[NDArray[np.int64]]:
         """Positions of the rows of each batch, rows of about the same length together.
 

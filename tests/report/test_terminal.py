@@ -187,6 +187,7 @@ def make_verified(*rows_of_verdicts):
             mislabelled_share=1.2,
             spread=0.1,
             share_by_states=None if verdict == "suspect" else 0.9,
+            share_alone=None,
             p_value=1e-9,
             false_alarm_rate=1e-7,
             verdict=verdict,

@@ -76,6 +76,13 @@ def _render_verdicts(findings: Findings, limit: int) -> tuple[str, Table, list[s
             "rows: those with the label; mislabelled: share of them whose text belongs to",
             "another label; false alarms: so many such tokens are expected in clean data.",
         ]
+    for pattern in findings.evidence.patterns if findings.evidence else ():
+        if len(pattern.rows):
+            label = show_text(findings.label_names[pattern.label])
+            notes.append(
+                f"{_count(len(pattern.rows), 'row')} of {label} without a trigger token look like "
+                "its triggers' rows."
+            )
     if others:
         notes.append(f"{_count(others, 'suspect')}: reported only, nothing is done about them.")
     return verdict, table, notes
