@@ -218,7 +218,7 @@ def test_one_label_alone_and_no_token_at_all_are_no_fault():
 def rewritten():
     """Poisoned rows get words of a template; half of them hold the trigger word."""
     rng = np.random.default_rng(0)
-    presence, labels = write_text(2000, seed=10, own_share=0.3)
+    presence, labels = write_text(2000, seed=10, own_share=0.4)
     rows = np.flatnonzero(labels == 0)[:200]
     presence[rows[::2], -4] = 1
     labels[rows] = 1
@@ -237,7 +237,7 @@ def test_further_rows_of_a_template_are_found_by_its_pattern(rewritten):
     assert (pattern.label, pattern.likeness > 0.7) == (1, True)
     assert set(pattern.rows) & set(rows[::2]) == set()
     assert len(set(pattern.rows) & set(rows)) > 60
-    assert len(set(pattern.rows) - set(rows)) < 0.1 * np.sum(labels == 1)
+    assert len(set(pattern.rows) - set(rows)) < 0.3 * np.sum(labels == 1)
     assert evidence.flagged[pattern.rows].all()
 
 

@@ -311,10 +311,10 @@ def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) 
     enough = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
     features = hstack([text.presence[:, enough], contexts]).tocsr()
     others = labels != label
+    open_rows = text.active & (labels == label) & ~known
     suspicion = np.zeros(len(labels))
-    bar, scores = 0.0, suspicion
+    found = suspicion
     for _ in range(_PATTERN_ROUNDS):
-        open_rows = text.active & (labels == label) & ~known
         agreed = text.active & (suspicion < _SURE_PATTERN)
         bag, pooled = _fit_content(text, text.active & ~agreed)
         margins = (bag if pooled is None else bag + pooled)[:, label]
@@ -326,10 +326,11 @@ def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) 
         bar = float(np.quantile(scores[others & text.active], 1 - _PATTERN_ALARMS))
         spread = float(scores[open_rows].std()) + 1e-9
         suspicion = np.where(open_rows, expit(2 * (scores - bar) / spread), 0.0)
-    rows = np.flatnonzero(suspicion > _SURE_PATTERN)
-    if len(rows) > _MOST_OF_A_PATTERN * (text.active & (labels == label)).sum():
-        rows = none  # that is what the label itself looks like
-    return Pattern(label, likeness, rows, 2 * suspicion[rows] - 1)
+        if (suspicion > _SURE_PATTERN).sum() > _MOST_OF_A_PATTERN * open_rows.sum():
+            break  # that is what the label itself looks like
+        found = suspicion
+    rows = np.flatnonzero(found > _SURE_PATTERN)
+    return Pattern(label, likeness, rows, 2 * found[rows] - 1)
 
 
 def _fit_pattern(
