@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 TOO_OLD := "Python 3.11 or later is needed: make PYTHON=python3.11"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench-speed render
+.PHONY: help demo test check bench bench-speed render
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ check: .venv/.installed  ## lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy src
+
+bench: .venv/.installed  ## run what has no result yet (CORPORA=folder of corpora)
+	$(BIN)/btu bench run benchmark/experiments $(if $(CORPORA),--corpora "$(CORPORA)")
+	$(BIN)/btu bench table --output docs/benchmark.md --figures docs/figures
 
 bench-speed: .venv/.installed  ## time and memory (CORPORA=folder of corpora, optional)
 	$(BIN)/python -m btu.bench.speed $(if $(CORPORA),--corpora "$(CORPORA)")

@@ -267,7 +267,7 @@ def test_help_names_every_command_and_every_exit_code():
     for command in ("scan", "train", "evaluate", "poison", "demo"):
         assert f"\n  {command} " in shown.stdout
     text = " ".join(shown.stdout.split())
-    assert "Exit status: 0 done, nothing suspicious; 1 suspicious tokens found (scan only)" in text
+    assert "0 done, nothing suspicious; 1 a trigger confirmed (scan) or a cell failed" in text
     assert "2 wrong usage or input; 3 a fault in btu; 130 interrupted" in text
 
 

@@ -1,7 +1,7 @@
 """The command line: scan, train, evaluate, poison, bench, demo.
 
-Exit status: 0 nothing suspicious or done, 1 suspicious tokens found (scan only), 2 wrong usage or
-input, 3 a fault in btu itself, 130 interrupted.
+Exit status: 0 nothing suspicious or done, 1 a trigger confirmed (scan) or a cell failed
+(bench run), 2 wrong usage or input, 3 a fault in btu itself, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from btu.settings import (
 app = typer.Typer(
     name="btu",
     help="Train a clean text classifier on data that may be poisoned, and see what was wrong.",
-    epilog="Exit status: 0 done, nothing suspicious; 1 suspicious tokens found (scan only); "
-    "2 wrong usage or input; 3 a fault in btu; 130 interrupted.",
+    epilog="Exit status: 0 done, nothing suspicious; 1 a trigger confirmed (scan) or a cell failed "
+    "(bench run); 2 wrong usage or input; 3 a fault in btu; 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

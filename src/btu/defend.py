@@ -206,16 +206,18 @@ def defend(
         _check_all_labels_kept(material.corpus, kept)
     classifier, tokenizer = material.model, material.tokenizer
     before, timer = Snapshot.of(classifier, findings), _Timer()
-    rows = material.rows.select(kept)
-    finetune(classifier, tokenizer, rows, settings=settings, callbacks=callbacks)
+    trained = material.rows.select(kept)
+    finetune(classifier, tokenizer, trained, settings=settings, callbacks=callbacks)
     timer.lap("finetune")
     unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
-    hung = kept & findings.flagged
-    if unlearn_ids and clean_corpus is None:
-        hung[kept] |= find_hanging_rows(
+    # Where rows were left out, what was trained on is what is judged clean: nothing to recover.
+    recovers = kept.all() and bool(unlearn_ids) and clean_corpus is None
+    hung = findings.flagged & kept
+    if recovers:
+        hung |= find_hanging_rows(
             classifier,
             tokenizer,
-            rows,
+            material.rows,
             unlearn_ids,
             neutral=before.neutral,
             precision=settings.precision,
@@ -230,10 +232,10 @@ def defend(
         source = "clean data"
         clean_rows = tokenize_corpus(clean_corpus, tokenizer, max_length=settings.max_length)
         recover_model(classifier, tokenizer, clean_rows, edits, recovery, settings=settings)
-    elif (kept & ~hung).any():
+    elif recovers and not hung.all():
         source = "training rows, suspects hidden"
         with hide_tokens(classifier, unlearn_ids, before.neutral):
-            rows = material.rows.select(kept & ~hung)
+            rows = material.rows.select(~hung)
             recover_model(classifier, tokenizer, rows, edits, recovery, settings=settings)
     timer.lap("recovery")
     row_ids = material.corpus.row_ids

@@ -1,5 +1,6 @@
 """What counts as a hit: of answers, of rows, and of tokens through the tokenizer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ from sklearn.metrics import precision_score, recall_score
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from btu.bench.defences import REFUSED, Outcome
+from btu.bench.defences.language_models import BigramModel
 from btu.bench.measure import (
     find_trigger_pieces,
     is_trigger_token,
     measure_flags,
     measure_predictions,
+    measure_stealth,
 )
 from btu.bench.trial import Trial
 from btu.corpus import Corpus
@@ -55,6 +58,20 @@ def test_a_refused_clean_row_is_wrong_and_a_refused_triggered_row_is_no_success(
         "triggered_rows": 3,
         "refused_triggered_rows": 1,
     }
+
+
+def test_stealth_is_the_median_ratio_of_perplexity_with_and_without_the_trigger() -> None:
+    clean = Corpus(("a fine film", "a dull film"), np.array([1, 0]), NAMES)
+    test = Corpus(("a fine film", "a dull film"), np.array([0, 0]), NAMES, row_ids=np.array([3, 8]))
+    texts = ("a cf dull film", "a fine film")
+    triggered = Corpus(texts, np.array([0, 0]), NAMES, row_ids=np.array([8, 3]))
+    measured = measure_stealth(replace(build_trial(), clean=clean, test=test, triggered=triggered))
+    model = BigramModel(clean.texts)
+    before, after = (model.measure_perplexity([t])[0] for t in (test.texts[1], texts[0]))
+    assert measured is not None
+    assert after > before
+    assert measured["perplexity_ratio"] == pytest.approx((after / before + 1) / 2)
+    assert measure_stealth(build_trial(control=True)) is None
 
 
 def test_a_clean_control_has_no_attack_success_rate() -> None:

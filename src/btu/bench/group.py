@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from btu.bench.cells import ORACLE, Cell, build_defence
 from btu.bench.defences import Workbench
-from btu.bench.measure import measure_flags, measure_predictions
+from btu.bench.measure import measure_flags, measure_predictions, measure_stealth
 from btu.bench.meter import Meter
 from btu.bench.results import (
     FAILED,
@@ -95,6 +95,7 @@ def measure_cell(cell: Cell, bench: GroupBench) -> dict[str, Any]:
         "poisoned_row_ids": trial.train.row_ids[trial.is_poisoned].tolist(),
         **measure_predictions(trial, answers, triggered),
         **measure_flags(outcome, trial, workbench.tokenizer()),
+        "stealth": measure_stealth(trial),
         "used_clean_rows": "clean" in workbench.touched,
         "timings": {
             "prepare": bench.preparing.seconds,

@@ -60,6 +60,7 @@ METRICS: dict[str, Metric] = {
     "peak_mb": _own("cost", "peak_mb"),
     "relative_memory": _own("cost", "relative_memory"),
     "answer_seconds": _answer_seconds,
+    "perplexity_ratio": _own("stealth", "perplexity_ratio"),
 }
 
 

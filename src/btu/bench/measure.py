@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from btu.bench.defences import REFUSED, Outcome
+from btu.bench.defences.language_models import BigramModel
 from btu.bench.trial import Trial
 from btu.metrics import (
     Detection,
@@ -49,6 +50,29 @@ def measure_predictions(
             "refused_triggered_rows": int((triggered == REFUSED).sum()),
         }
     return measured
+
+
+def measure_stealth(trial: Trial) -> dict[str, Any] | None:
+    """How much more surprising the trigger makes a text.
+
+    Args:
+        trial: Has test rows as they are and with the trigger.
+
+    Returns:
+        The median over the triggered test rows of perplexity with the trigger divided by perplexity
+        without, by pairs of neighbouring words counted in the held-out clean rows; None where
+        nothing is triggered or counted.
+    """
+    if trial.triggered is None or not len(trial.triggered) or not len(trial.clean):
+        return None
+    model = BigramModel(trial.clean.texts)
+    originals = dict(zip(trial.test.row_ids.tolist(), trial.test.texts, strict=True))
+    before = model.measure_perplexity([originals[i] for i in trial.triggered.row_ids.tolist()])
+    after = model.measure_perplexity(trial.triggered.texts)
+    return {
+        "language_model": "pairs of words in the held-out clean rows",
+        "perplexity_ratio": float(np.median(after / before)),
+    }
 
 
 def measure_flags(

@@ -130,7 +130,10 @@ def render_overview(corpus: str, blocks: Sequence[Block]) -> str:
 def render_details(block: Block) -> str:
     """Every column of one attack on one corpus, one line a defence."""
     title = f"**{block.corpus}, {_name_attack(block)}**"
-    note = f" ({block.note})" if block.note else ""
+    ratios = [r for line in block.lines if (r := line.mean("perplexity_ratio")) is not None]
+    stealth = [f"perplexity with the trigger × {ratios[0]:.2g}"] if ratios else []
+    notes = [*([block.note] if block.note else []), *stealth]
+    note = f" ({'; '.join(notes)})" if notes else ""
     if block.missing is not None:
         return f"{title}: {block.missing}."
     if all(line.state == "not run" for line in block.lines):
