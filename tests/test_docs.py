@@ -10,7 +10,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from btu.bench.readme import PAGES, RESULTS, render_page
+from btu.bench.readme import PAGES, PICTURE, RESULTS, render_page, render_picture
 from btu.cli import main
 from btu.readers import write_rows
 from tiny import build_tiny
@@ -132,3 +132,7 @@ def test_links_between_the_pages_lead_somewhere():
 def test_the_numbers_of_the_page_are_those_of_the_committed_results(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert render_page(text, ROOT / RESULTS) == text
+
+
+def test_the_picture_is_drawn_from_the_committed_result():
+    assert (ROOT / PICTURE).read_bytes() == render_picture(ROOT / RESULTS)

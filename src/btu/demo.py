@@ -38,6 +38,7 @@ SETTINGS = FineTuneSettings(
     # Less padding: two slow cores train in half the time.
     training_args={"train_sampling_strategy": "group_by_length"},
 )
+_SHOWN = ("label", "rows", "mislabelled_share", "spread")
 _FULL_SIZE = (6_000, 2_000)  # training and held-out rows
 _QUICK_SIZE = (1_500, 500)
 
@@ -130,6 +131,12 @@ def run_demo(
             },
             "models": models,
             "triggers": [s.token for s in defence.findings.triggers],
+            "tokens": [
+                {"token": s.token, "verdict": s.verdict, "label_lift": s.label_lift}
+                | {name: getattr(s.evidence, name) for name in _SHOWN}
+                for s in (*defence.findings.suspects, *defence.findings.cleared)
+                if s.evidence is not None
+            ],
             "flagged_rows": np.flatnonzero(defence.findings.flagged).tolist(),
             "timings": timings,
         },

@@ -69,7 +69,7 @@ def draw_distance(corpus: str, blocks: Sequence[Block]) -> bytes | None:
     if not panels:
         return None
     looks = _pick_looks(blocks)
-    figure, axes = _open_figure(len(panels))
+    figure, axes = open_figure(len(panels))
     for axis, (block, points) in zip(axes, panels, strict=True):
         for name, (lost, excess) in points.items():
             if lost is not None and excess is not None:
@@ -79,7 +79,7 @@ def draw_distance(corpus: str, blocks: Sequence[Block]) -> bytes | None:
         axis.set_title(block.attack)
         axis.set_xlabel("accuracy lost, points")
     axes[0].set_ylabel("excess attack success, points")
-    return _close_figure(figure, axes, f"{corpus}: distance to the oracle")
+    return close_figure(figure, axes, f"{corpus}: distance to the oracle")
 
 
 def draw_rates(corpus: str, blocks: Sequence[Block]) -> bytes | None:
@@ -94,7 +94,7 @@ def draw_rates(corpus: str, blocks: Sequence[Block]) -> bytes | None:
     if not curves:
         return None
     looks = _pick_looks(blocks)
-    figure, axes = _open_figure(len(curves))
+    figure, axes = open_figure(len(curves))
     for axis, (attack, found) in zip(axes, curves.items(), strict=True):
         for name, points in found.items():
             rates, successes = zip(*points, strict=True)
@@ -107,7 +107,7 @@ def draw_rates(corpus: str, blocks: Sequence[Block]) -> bytes | None:
         axis.set_title(attack)
         axis.set_xlabel("poison rate, %")
     axes[0].set_ylabel("attack success rate, %")
-    return _close_figure(figure, axes, f"{corpus}: attack success against poison rate")
+    return close_figure(figure, axes, f"{corpus}: attack success against poison rate")
 
 
 def _rates(blocks: Sequence[Block], attack: str) -> list[float]:
@@ -138,19 +138,26 @@ def _pick_looks(blocks: Sequence[Block]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _open_figure(panels: int) -> tuple[Any, list[Any]]:
+def open_figure(panels: int, *, width: float = 2.4) -> tuple[Any, list[Any]]:
+    """A figure of panels side by side, one scale of heights for all.
+
+    Args:
+        panels: How many.
+        width: Of each, in inches.
+    """
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(2.4 * panels + 1.8, 3.0), layout="constrained")
+        figure = Figure(figsize=(width * panels + 1.8, 3.0), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, panels, sharey=True, squeeze=False)
     return figure, list(axes[0])
 
 
-def _close_figure(figure: Any, axes: Sequence[Any], title: str) -> bytes:
+def close_figure(figure: Any, axes: Sequence[Any], title: str) -> bytes:
+    """The figure with its legend and title as SVG."""
     from matplotlib import style
 
     handles = {

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from btu.bench.picture import draw_evidence
 from btu.errors import InputError
 from btu.report.terminal import show_text
 
@@ -24,6 +25,7 @@ NAMES = {
 }
 RESULTS = Path("benchmark/results")
 PAGES = (Path("README.md"), Path("docs/how_it_works.md"))
+PICTURE = Path("docs/figures/evidence.svg")
 
 
 def render_demo_block(result: Mapping[str, Any]) -> str:
@@ -106,6 +108,11 @@ def render_page(text: str, results: Path = RESULTS) -> str:
     return re.sub(pattern, replace, text, flags=re.DOTALL)
 
 
+def render_picture(results: Path = RESULTS) -> bytes:
+    """The picture of the evidence, from the demo's committed result."""
+    return draw_evidence(json.loads((results / "demo.json").read_text(encoding="utf-8")))
+
+
 def main() -> int:
     """Rewrite or check all pages."""
     parser = argparse.ArgumentParser(description="Write the docs' numbers from results.")
@@ -120,6 +127,12 @@ def main() -> int:
             sys.stdout.write(f"{page}: {'out of date' if check else 'written'}\n")
             if not check:
                 page.write_text(fresh, encoding="utf-8")
+    picture = render_picture()
+    if not PICTURE.exists() or PICTURE.read_bytes() != picture:
+        stale = True
+        sys.stdout.write(f"{PICTURE}: {'out of date' if check else 'written'}\n")
+        if not check:
+            PICTURE.write_bytes(picture)
     return int(check and stale)
 
 
