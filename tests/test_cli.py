@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from rich.cells import cell_len
 from transformers import AutoModelForSequenceClassification
@@ -92,6 +93,19 @@ def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
     assert "1 trigger token in 14 of 160 rows" in out
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
     assert line.split()[1:4] == ["trigger", "positive", "14"]
+
+
+def test_scan_writes_the_score_of_every_row(btu, csv, pretrained, tmp_path):
+    file = tmp_path / "rows.csv"
+    status, _, _ = btu("scan", csv, "--model", pretrained, "--rows", file)
+    assert status == 1
+    rows = pandas.read_csv(file, keep_default_na=False)
+    assert list(rows.columns) == ["row", "score", "flagged", "reasons"]
+    assert (len(rows), rows["flagged"].sum()) == (160, 14)
+    assert set(rows["reasons"][rows["flagged"]]) == {TRIGGER}
+    assert set(rows["reasons"][~rows["flagged"]]) == {""}
+    assert rows["score"][rows["flagged"]].min() >= 0.5
+    assert rows["score"][~rows["flagged"]].max() < 0.5
 
 
 def test_the_papers_scan_ends_with_1_and_names_its_suspects(btu, csv, pretrained):

@@ -137,6 +137,9 @@ def scan(
     scores: Annotated[
         Path | None, typer.Option(help="Write every token's scores: .parquet, .csv, .jsonl.")
     ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="Write every row's score: .parquet, .csv, .jsonl.")
+    ] = None,
     recipe: RecipeOption = Recipe.verified,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     alpha: Alpha = 0.0005,
@@ -155,10 +158,10 @@ def scan(
 
     The recipe verified ends with 1 where it confirms a trigger, paper where it suspects a token.
     """
-    for path in filter(None, (output, scores)):
+    for path in filter(None, (output, scores, rows)):
         check_output_file(path, overwrite=overwrite)
-    if scores is not None:
-        check_rows_path(scores)
+    for path in filter(None, (scores, rows)):
+        check_rows_path(path)
     with show_progress(enabled=not quiet):
         findings = scan_data(
             model,
@@ -175,6 +178,8 @@ def scan(
         write_record(record, output)
     if scores is not None:
         write_rows(scores, findings.scores())
+    if rows is not None:
+        write_rows(rows, findings.rows())
     if as_json:
         _print_json(record)
     elif not quiet:

@@ -246,6 +246,19 @@ class Findings:
             },
         }
 
+    def rows(self) -> dict[str, list[Any]]:
+        """Every row with its score and reasons, as columns; what `btu scan --rows` writes."""
+        flagged = self.flagged.tolist()
+        return {
+            "row": self.row_ids.tolist(),
+            "score": self.row_scores.tolist(),
+            "flagged": flagged,
+            "reasons": [
+                ", ".join(self.reasons(i)) if is_flagged else ""
+                for i, is_flagged in enumerate(flagged)
+            ],
+        }
+
     def _evidence_columns(self) -> dict[str, list[Any]]:
         if self.evidence is None:
             return {}
