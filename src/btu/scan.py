@@ -28,10 +28,11 @@ from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, 
 from btu.tokens import TokenRows, tokenize_corpus
 
 NOT_CHECKED = (
-    "Triggers that are no token of their own: syntax, writing style, or the special tokens "
-    "(the unknown token among them, which is how some models read emoji).",
+    "Rows rewritten in a syntax or style of the attacker's, where none of their tokens is a trigger "
+    "by itself.",
+    "The special tokens, the unknown token among them, which is how some models read emoji.",
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
-    "Poison that leaves its rows' labels right (clean-label attacks) is only seen by drift.",
+    "Poison that leaves its rows' labels right (clean-label attacks) shows in the drift at most.",
 )
 
 
