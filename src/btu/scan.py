@@ -28,8 +28,8 @@ from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, 
 from btu.tokens import TokenRows, tokenize_corpus
 
 NOT_CHECKED = (
-    "Rows rewritten in a syntax or style of the attacker's, where none of their tokens is a trigger "
-    "by itself.",
+    "Rows rewritten in a syntax or style of the attacker's, where none of their tokens is a "
+    "trigger by itself.",
     "The special tokens, the unknown token among them, which is how some models read emoji.",
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
     "Poison that leaves its rows' labels right (clean-label attacks) shows in the drift at most.",
