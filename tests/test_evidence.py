@@ -1,5 +1,7 @@
 """Label lift against scipy's binomial distribution; triggers and honest words told apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -142,6 +144,22 @@ def test_a_label_is_not_judged_where_most_of_its_rows_would_be_called_poisoned()
     evidence = read(presence, labels)
     assert name_triggers(evidence) == set()
     assert not evidence.flagged.any()
+    again = evidence.at(0.05)
+    assert name_triggers(again) == set()
+    assert np.array_equal(again.row_scores, evidence.row_scores)
+
+
+def test_a_token_that_the_surest_trigger_made_look_guilty_is_cleared_once_that_is_gone(monkeypatch):
+    presence, labels = write_text(1200, seed=13)
+    rows = np.flatnonzero(labels == 0)[:80]
+    presence, labels = poison(presence, labels, rows, [-4])
+    guilty = read(presence, labels).tests[0]
+    honest = replace(guilty, column=0, rows=np.flatnonzero(labels == 1)[-30:], p_value=1e-9)
+    rounds = iter([[guilty, honest], []])
+    monkeypatch.setattr("btu.evidence._test", lambda *_: next(rounds))
+    evidence = read(presence, labels)
+    assert name_triggers(evidence) == {(guilty.column, 1)}
+    assert set(np.flatnonzero(evidence.flagged)) == set(guilty.rows)
 
 
 def test_the_states_can_clear_a_token():

@@ -108,6 +108,8 @@ class TokenTest:
             false triggers are expected in a corpus without any.
         verdict: trigger, suspect or innocent.
         row_scores: For each of `rows` the probability that its text belongs to another label.
+        label_is_judged: False where most rows of the label would be called poisoned: its tokens are
+            suspects at most, at any rate.
     """
 
     column: int
@@ -124,6 +126,7 @@ class TokenTest:
     false_alarm_rate: float
     verdict: Verdict
     row_scores: NDArray[np.float64]
+    label_is_judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,8 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
     by_states = 1.0 if test.share_by_states is None else test.share_by_states
     alone = 1.0 if test.share_alone is None else test.share_alone
     if (
-        test.mislabelled_share >= TRIGGER_SHARE
+        test.label_is_judged
+        and test.mislabelled_share >= TRIGGER_SHARE
         and by_states >= TRIGGER_SHARE_BY_STATES
         and alone >= TRIGGER_SHARE_ALONE
         and test.false_alarm_rate <= allowed
@@ -252,30 +256,34 @@ def find_evidence(
     settings = settings or EvidenceSettings()
     active = np.ones(len(labels), dtype=bool)
     found: list[TokenTest] = []
-    judged: dict[tuple[int, int], TokenTest] = {}
+    tests: list[TokenTest] = []
+    unjudged: set[int] = set()
     tested = 0
     for _ in range(_MOST_ROUNDS):
         text = _Text(presence, states, labels, num_labels, active)
         candidates, tested_now = _screen(text, settings)
         tested = max(tested, tested_now)
         tests = _test(text, candidates, set(proposed), tested, settings)
-        judged |= {(t.column, t.label): t for t in tests}
-        new = _pick_surest([test for test in tests if test.verdict == "trigger"])
+        new = _pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
         if not new:
             break
         found += new
         for test in new:
             active[test.rows] = False
         if _takes_too_much(new[0].label, labels, active):
-            found = [_demote(t) if t.label == new[0].label else t for t in found]
-            break
+            unjudged.add(new[0].label)
+            active[labels == new[0].label] = True
+    # A token that an earlier round suspected and the last one did not look into is cleared: its
+    # numbers came from text in which other poison still was.
     triggers = {(t.column, t.label): t for t in found}
-    tests = [*triggers.values(), *(t for key, t in judged.items() if key not in triggers)]
+    tests = [*triggers.values(), *(t for t in tests if (t.column, t.label) not in triggers)]
+    tests = [_demote(t, settings) if t.label in unjudged else t for t in tests]
+    found = [t for t in found if t.label not in unjudged]
     patterns = []
     if contexts is not None:
         text = _Text(presence, states, labels, num_labels, active)
-        for label in sorted({test.label for test in found if test.verdict == "trigger"}):
-            own = [t for t in found if t.label == label and t.verdict == "trigger"]
+        for label in sorted({test.label for test in found}):
+            own = [t for t in found if t.label == label]
             patterns.append(_find_pattern(text, contexts, own))
     return Evidence.of(tests, tested=tested, rows=len(labels), patterns=tuple(patterns))
 
@@ -398,8 +406,9 @@ def _takes_too_much(label: int, labels: NDArray[np.int64], active: NDArray[np.bo
     return bool(own.any() and active[own].mean() < 1 - _MOST_OF_A_LABEL)
 
 
-def _demote(test: TokenTest) -> TokenTest:
-    return replace(test, verdict="suspect")
+def _demote(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
+    unjudged = replace(test, label_is_judged=False)
+    return replace(unjudged, verdict=judge(unjudged, settings.false_alarm_rate))
 
 
 def _score_rows(
