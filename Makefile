@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 TOO_OLD := "Python 3.11 or later is needed: make PYTHON=python3.11"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-speed render
+.PHONY: help demo test check bench bench-speed browser render
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,14 @@ bench-speed: .venv/.installed  ## time and memory (CORPORA=folder of corpora, op
 
 render: .venv/.installed  ## write the numbers of README and docs from committed results
 	$(BIN)/python -m btu.bench.readme
+
+browser: .venv/.installed tests/browser/node_modules  ## check the HTML report in Chromium (needs node, chromium)
+	$(BIN)/python tests/browser/render_pages.py build/pages
+	node tests/browser/check_report.mjs --screenshots build/screenshots build/pages/*.html
+
+tests/browser/node_modules: tests/browser/package.json tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # torch comes first and alone: pip then takes the build that its index or find-links prefers, and
 # no other package can pull in a different one.

@@ -90,9 +90,10 @@ def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
     status, out, err = btu("scan", csv, "--model", pretrained)
     assert status == 1
     assert err == ""
-    assert "1 trigger token in 14 of 160 rows" in out
+    said = " ".join(out.split())
+    assert "1 trigger token (cf) pointing to positive; 14 of 160 rows (8.8 %) judged" in said
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
-    assert line.split()[1:4] == ["trigger", "positive", "14"]
+    assert line.split()[1:5] == ["trigger", "conflict", "positive", "14"]
 
 
 def test_scan_writes_the_score_of_every_row(btu, csv, pretrained, tmp_path):
@@ -133,7 +134,7 @@ def test_scan_prints_json_and_nothing_else(btu, csv, pretrained):
     assert (status, err) == (1, "")
     assert record["kind"] == "scan"
     assert token_id(TRIGGER) in [s["token_id"] for s in record["suspects"]]
-    assert record["probe_settings"]["alpha"] == 0.02
+    assert record["settings"]["probes"]["alpha"] == 0.02
 
 
 def test_scan_writes_the_record_and_every_score(btu, csv, pretrained, tmp_path):
@@ -157,7 +158,7 @@ def test_the_seed_is_that_of_the_scan(btu, csv, pretrained):
     for seed in (3, 3, 4):
         _, out, _ = btu("scan", csv, "--model", pretrained, "--seed", seed, "--json")
         records.append(json.loads(out))
-    assert [r["probe_settings"]["seed"] for r in records] == [3, 3, 4]
+    assert [r["settings"]["probes"]["seed"] for r in records] == [3, 3, 4]
     assert records[0]["suspects"] == records[1]["suspects"]
     assert records[0]["suspects"] != records[2]["suspects"]
 
@@ -278,14 +279,14 @@ def test_piped_output_fits_80_columns_and_holds_no_escape(btu, planted, pretrain
 def test_help_names_every_command_and_every_exit_code():
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
-    for command in ("scan", "train", "evaluate", "poison", "demo"):
+    for command in ("scan", "train", "evaluate", "report", "poison", "demo"):
         assert f"\n  {command} " in shown.stdout
     text = " ".join(shown.stdout.split())
-    assert "0 done, nothing suspicious; 1 a trigger confirmed (scan) or a cell failed" in text
+    assert "0 done, nothing suspicious; 1 a verdict that --fail-on names (scan, report)" in text
     assert "2 wrong usage or input; 3 a fault in btu; 130 interrupted" in text
 
 
-@pytest.mark.parametrize("command", ["scan", "train", "evaluate", "poison", "demo"])
+@pytest.mark.parametrize("command", ["scan", "train", "evaluate", "report", "poison", "demo"])
 def test_every_option_is_explained_in_80_columns(command):
     shown = CliRunner().invoke(app, [command, "--help"])
     assert shown.exit_code == 0
@@ -296,7 +297,7 @@ def test_every_option_is_explained_in_80_columns(command):
     lines = shown.stdout.splitlines()
     for name in callback.__annotations__:
         flag = {"as_json": "--json", "small": "--quick"}.get(name, f"--{name.replace('_', '-')}")
-        if name == "return" or name in ("data", "model"):
+        if name in ("return", "model", "record") or (name == "data" and command != "report"):
             continue
         (start,) = [i for i, x in enumerate(lines) if f" {flag} " in f"{x} " and x[:3] == "  -"]
         explained = lines[start].split(flag, 1)[1] + lines[start + 1]
@@ -321,7 +322,7 @@ def test_train_saves_a_model_and_says_where(trained):
     folder, done = trained
     shown = "".join(done.stdout.split())  # a long path is broken to fit 80 columns
     assert "".join(f"Saved the clean model and its record to {folder}".split()) in shown
-    assert "Recovery on training rows, suspects hidden" in done.stdout
+    assert "Recovery on: training rows, suspects hidden." in " ".join(done.stdout.split())
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(LABELS))
     record = json.loads((folder / "btu.json").read_text())
@@ -333,12 +334,12 @@ def test_train_leaves_the_poisoned_rows_out(btu, csv, pretrained, tmp_path):
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
     status, out, _ = btu(*train)
     assert status == 0
-    assert "Left 14 rows out of the fine-tuning." in out
+    assert "14 rows left out of the fine-tuning." in out
     record = json.loads((tmp_path / "model" / "btu.json").read_text())
     flagged = [row["row_id"] for row in record["flagged_rows"]]
     assert (record["dropped_row_ids"], record["action"]) == (flagged, "both")
     assert len(flagged) == 14
-    assert record["flagged_rows"][0]["reasons"] == [TRIGGER]
+    assert record["flagged_rows"][0]["tokens"] == [TRIGGER]
 
 
 def test_evaluate_prints_what_the_function_gives(btu, trained, test_csv):
@@ -379,7 +380,7 @@ def test_train_takes_clean_data(btu, csv, test_csv, pretrained, tmp_path):
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
     status, out, _ = btu(*train, "--recipe", "paper", "--clean-data", test_csv)
     assert status == 0
-    assert "Recovery on clean data" in out
+    assert "Recovery on: clean data." in " ".join(out.split())
     recovery = json.loads((tmp_path / "model" / "btu.json").read_text())["recovery"]
     assert recovery["clean_data"]["source"] == str(test_csv)
 

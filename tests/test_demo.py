@@ -6,8 +6,10 @@ from rich.console import Console
 
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import trigger_corpus
-from btu.demo import NAMES, Trial, _split, render_demo, run_demo, train_plain
+from btu.defend import train_plain
+from btu.demo import NAMES, _split, render_demo, run_demo
 from btu.errors import InputError
+from btu.evaluate import measure_model
 from planted import FINETUNE, TRIGGER
 
 pytest_plugins = ["planted"]
@@ -61,7 +63,7 @@ def test_a_smaller_training_set_keeps_the_test_set():
 
 
 def test_the_table_has_the_three_models_with_both_rates(run):
-    shown = render(render_demo(RESULTS, run.defence.findings, "out"))
+    shown = render(render_demo(RESULTS, run.defence.record, "out"))
     rates = {
         name: line.split()[-2:]
         for name in NAMES.values()
@@ -76,19 +78,21 @@ def test_the_table_has_the_three_models_with_both_rates(run):
 
 
 def test_what_is_printed_tells_the_story_in_80_columns(run):
-    shown = render(render_demo(RESULTS, run.defence.findings, "a/folder"))
+    shown = render(render_demo(RESULTS, run.defence.record, "a/folder"))
     assert "200 of 2,000 training rows carry the trigger 'cf' and the label 'positive'." in shown
     assert f"\n{TRIGGER} " in shown
     assert "a/folder" in shown
+    assert "Open the report: a/folder/report.html" in shown
     assert "60 s" in shown
     assert max(map(cell_len, shown.splitlines())) <= 80
 
 
 def test_plain_training_on_poisoned_rows_has_the_backdoor(pretrained, planted, held_out):
-    trial = Trial(held_out, trigger_corpus(held_out, BadNets(), target_label="positive"), target=1)
-    measured = trial.measure(train_plain(pretrained, planted.corpus, FINETUNE, "training"))
-    assert measured["attack_success_rate"] > 0.9
-    assert measured["clean_accuracy"] > 0.8
+    triggered = trigger_corpus(held_out, BadNets(), target_label="positive")
+    plain = train_plain(pretrained, planted.corpus, FINETUNE, "training")
+    measured = measure_model(plain, held_out, triggered, target=1)
+    assert measured.attack_success_rate > 0.9
+    assert measured.clean_accuracy > 0.8
 
 
 def test_only_an_earlier_demo_is_replaced(tmp_path, monkeypatch):

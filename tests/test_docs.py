@@ -10,7 +10,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from btu.bench.readme import PAGES, PICTURE, RESULTS, render_page, render_picture
+from btu.bench.readme import PAGES, RESULTS, render_files, render_page
 from btu.cli import main
 from btu.readers import write_rows
 from tiny import build_tiny
@@ -68,7 +68,7 @@ def run_shell(example):
             assert arguments[0] in targets, line
 
 
-def write_yaml(example):
+def write_file(example):
     name = re.match(r"# (\S+)", example.parsed)[1]
     Path(name).write_text(example.parsed)
 
@@ -77,7 +77,8 @@ def read_examples(page):
     parsers = [
         PythonCodeBlockParser(),
         CodeBlockParser(language="bash", evaluator=run_shell),
-        CodeBlockParser(language="yaml", evaluator=write_yaml),
+        CodeBlockParser(language="yaml", evaluator=write_file),
+        CodeBlockParser(language="toml", evaluator=write_file),
     ]
     return list(Sybil(parsers=parsers).parse(ROOT / page))
 
@@ -103,7 +104,7 @@ def trainer_of_the_reader():
     }
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/guides/reports.md"])
 def test_every_snippet_of_the_page_runs(page, reader_folder):
     examples = read_examples(page)
     assert len(examples) >= 4
@@ -134,5 +135,6 @@ def test_the_numbers_of_the_page_are_those_of_the_committed_results(page):
     assert render_page(text, ROOT / RESULTS) == text
 
 
-def test_the_picture_is_drawn_from_the_committed_result():
-    assert (ROOT / PICTURE).read_bytes() == render_picture(ROOT / RESULTS)
+def test_what_is_rendered_as_a_whole_is_up_to_date():
+    for path, content in render_files(ROOT / RESULTS).items():
+        assert (ROOT / path).read_bytes() == content, path

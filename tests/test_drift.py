@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btu.drift import count_share, measure_drift, pick_most_moved
+from btu.drift import count_by_frequency, count_share, measure_drift, pick_most_moved
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -74,3 +74,24 @@ def test_the_whole_vocabulary_is_a_share():
 def test_a_share_outside_zero_to_one_is_refused(share):
     with pytest.raises(ValueError, match=rf"\(0, 1\], got {share}"):
         count_share(share, 100)
+
+
+def test_the_histogram_counts_every_token_that_was_seen_once():
+    rng = np.random.default_rng(0)
+    drift, rows = rng.exponential(size=500), rng.integers(1, 300, size=500)
+    drift[:20], drift[20:25] = np.nan, 0.0
+    found = count_by_frequency(drift, rows, bins=12)
+    counts = np.array(found["counts"])
+    assert counts.sum() == 480
+    # numpy's searchsorted, token by token
+    edges, powers = np.array(found["drift_edges"]), np.array(found["rows_edges"])
+    by_hand = np.zeros_like(counts)
+    for moved, held in zip(drift[20:], rows[20:], strict=True):
+        column = min(max(np.searchsorted(edges, moved, side="right") - 1, 0), 11)
+        by_hand[np.searchsorted(powers, held, side="right") - 1, column] += 1
+    assert counts.tolist() == by_hand.tolist()
+    assert powers[-1] > rows.max()
+
+
+def test_the_histogram_of_no_tokens_is_empty():
+    assert np.sum(count_by_frequency([np.nan], [3])["counts"]) == 0

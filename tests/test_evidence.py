@@ -8,7 +8,8 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
-from btu.evidence import _Scale, find_evidence, measure_label_lift
+from btu.content import Scale
+from btu.evidence import Evidence, find_evidence, measure_control, measure_label_lift
 
 
 def test_the_lift_is_the_z_score_of_a_binomial_count():
@@ -176,7 +177,7 @@ def test_the_states_can_clear_a_token():
 
 
 def test_the_share_and_its_spread_are_those_of_two_shifted_groups():
-    scale = _Scale(own=1.0, others=-1.0, own_spread=0.5, others_spread=1.0)
+    scale = Scale(own=1.0, others=-1.0, own_spread=0.5, others_spread=1.0)
     share, spread = scale.estimate(np.array([1.0, -1.0, -1.0, -1.0]))
     assert share == pytest.approx(0.75)
     assert spread == pytest.approx(np.sqrt(0.25 * 0.25 + 0.75 * 1.0) / 2 / 2)
@@ -287,3 +288,57 @@ def test_an_honest_word_among_others_of_its_meaning_is_cleared_by_the_rows_that_
     states = np.stack([2.0 * truth - 1 + 0.5 * rng.normal(size=1200), rng.normal(size=1200)], 1)
     (test,) = [t for t in read(presence, labels, states=states).tests if t.verdict == "trigger"]
     assert test.share_alone == pytest.approx(1, abs=0.3)
+
+
+# ---- control and reviews
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    """Text with one planted word, its column and its rows."""
+    presence, labels = write_text(1200, seed=0)
+    rows = np.flatnonzero(labels == 0)[:60]
+    return *poison(presence, labels, rows, [-4]), presence.shape[1] - 4, rows
+
+
+def test_an_accepted_column_keeps_its_numbers_and_never_is_a_trigger(attacked):
+    presence, labels, column, rows = attacked
+    (before,) = [t for t in read(presence, labels).tests if t.verdict == "trigger"]
+    accepted = read(presence, labels, accepted=[column])
+    (test,) = [t for t in accepted.tests if t.column == column]
+    assert (test.verdict, test.is_accepted) == ("accepted", True)
+    assert test.mislabelled_share == before.mislabelled_share
+    assert not accepted.flagged[rows].any()
+    assert not accepted.at(0.9).flagged.any()
+
+
+def test_the_control_finds_no_trigger_where_each_token_is_innocent(attacked):
+    presence, labels, _, _ = attacked
+    found = read(presence, labels).flagged
+    first, again = (
+        measure_control(csr_matrix(presence), labels, num_labels=2, flagged=found) for _ in range(2)
+    )
+    assert (first.triggers, first.suspects) == (0, 0)
+    assert first.tokens > 10
+    assert first == again
+
+
+def test_the_control_deals_tokens_anew_and_keeps_their_label_counts(attacked, monkeypatch):
+    presence, labels, _, _ = attacked
+    seen = []
+
+    def keep(dealt, own, **_):
+        seen.append((dealt.toarray(), own))
+        return Evidence.of([], tested=0, rows=len(own))
+
+    monkeypatch.setattr("btu.evidence.find_evidence", keep)
+    flagged = np.arange(len(labels)) < 60
+    control = measure_control(csr_matrix(presence), labels, num_labels=2, flagged=flagged)
+    ((after, own),) = seen
+    before = presence[~flagged]
+    assert own.tolist() == labels[~flagged].tolist()
+    for label in (0, 1):
+        assert after[own == label].sum(axis=0).tolist() == before[own == label].sum(axis=0).tolist()
+    moved = (before != after).any(axis=0)
+    assert moved.sum() == control.tokens
+    assert moved.sum() < presence.shape[1]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from btu.corpus import Corpus
 from btu.findings import Findings, TokenFinding
 
 pytest_plugins = ["planted"]
@@ -23,6 +24,9 @@ SUSPECT = TokenFinding(
 )
 
 
+CORPUS = Corpus([f"text {i}" for i in range(16)], [0, 1] * 8, ("negative", "positive"))
+
+
 @pytest.fixture
 def findings() -> Findings:
     """Three tokens in 16 rows, one half of each label; `cf` was hidden in the second round."""
@@ -38,10 +42,9 @@ def findings() -> Findings:
         },
         label_counts=np.array([[8, 8], [0, 4], [4, 0]]),
         thresholds={"shallow": 0.5},
-        label_names=("negative", "positive"),
         neutral_id=0,
+        corpus=CORPUS,
         facts={"data": {"rows": 16, "label_counts": {"negative": 8, "positive": 8}}},
-        row_ids=np.arange(16),
     )
 
 
@@ -103,6 +106,9 @@ def test_the_dictionary_holds_json_types_only(findings):
             "label": "positive",
             "label_share": 1.0,
             "label_lift": 2.0,
+            "label_counts": {},
+            "label_lifts": {},
+            "examples": [],
             "evidence": None,
         }
     ]

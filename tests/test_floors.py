@@ -9,9 +9,29 @@ import btu.errors
 
 PACKAGE = Path(btu.errors.__file__).parent
 FLOORS = (
-    {"errors", "settings", "progress", "drift", "evidence", "unlearn", "metrics", "findings"},
-    {"corpus", "readers", "tokens", "embeddings", "finetune", "material", "folders"},
-    {"probes", "scan", "defend", "guard", "recipes", "report", "record"},
+    {
+        "errors",
+        "settings",
+        "progress",
+        "drift",
+        "content",
+        "purity",
+        "evidence",
+        "unlearn",
+        "metrics",
+    },
+    {
+        "corpus",
+        "readers",
+        "tokens",
+        "embeddings",
+        "finetune",
+        "material",
+        "folders",
+        "findings",
+        "reviews",
+    },
+    {"probes", "scan", "defend", "guard", "report", "exports"},
     {"bench", "evaluate"},
     {"cli", "demo", "__init__", "__main__"},
 )

@@ -107,7 +107,7 @@ def test_the_seed_of_the_call_stands_above_that_of_the_settings(findings, pretra
     settings = replace(PROBES, seed=5)
     again = scan(pretrained, planted.corpus, settings=settings, max_length=MAX_LENGTH, seed=0)
     assert again.suspects == findings.suspects
-    assert again.facts["probe_settings"]["seed"] == 0
+    assert again.facts["settings"]["probes"]["seed"] == 0
 
 
 def test_the_model_on_the_disk_stays_as_it_is(pretrained, planted):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from btu.corpus import Corpus
 from btu.errors import InputError
-from btu.tokens import TokenDataset, TokenRows, tokenize_corpus, tokenize_texts
+from btu.tokens import TokenDataset, TokenRows, find_spans, tokenize_corpus, tokenize_texts
 from tiny import FAMILIES, build_tokenizer
 
 WORDS = ["it", "with", "##it", "b", "##y", "##s", "film", "good", "bad", "was", "w", "##h", "cf"]
@@ -328,3 +328,22 @@ def test_a_text_of_unknown_words_is_a_text(family):
 def test_one_text_of_a_pair_may_become_no_token(bert):
     corpus = make_corpus(["good", " "], text_pairs=(" ", "film"))
     assert len(tokenize_corpus(corpus, bert, max_length=16)) == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_spans_mark_the_token_in_the_text(family):
+    tokenizer = build_tokenizer(family, ["good", "film", "cf"])
+    cf = tokenizer.convert_tokens_to_ids("cf")
+    first, second = find_spans(tokenizer, "good cf film cf", "cf", token_id=cf, max_length=32)
+    assert first == ((5, 7), (13, 15))
+    assert second == ((0, 2),)
+    assert find_spans(tokenizer, "good film", token_id=cf, max_length=32) == ((), ())
+    beyond, _ = find_spans(tokenizer, " ".join(["good"] * 9 + ["cf"]), token_id=cf, max_length=8)
+    assert beyond == ()
+
+
+def test_a_tokenizer_without_offsets_marks_nothing(monkeypatch):
+    tokenizer = build_tokenizer("bert", ["cf"])
+    monkeypatch.setattr(type(tokenizer), "is_fast", False)
+    cf = tokenizer.convert_tokens_to_ids("cf")
+    assert find_spans(tokenizer, "cf", token_id=cf, max_length=8) == ((), ())

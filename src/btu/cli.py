@@ -1,7 +1,7 @@
-"""The command line: scan, train, evaluate, poison, bench, demo.
+"""The command line: scan, train, evaluate, report, poison, bench, demo.
 
-Exit status: 0 nothing suspicious or done, 1 a trigger confirmed (scan) or a cell failed
-(bench run), 2 wrong usage or input, 3 a fault in btu itself, 130 interrupted.
+Exit status: 0 nothing suspicious or done, 1 a verdict that --fail-on names (scan, report) or a
+failed cell (bench run), 2 wrong usage or input, 3 a fault in btu itself, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 from transformers.utils import logging
 
 from btu.bench.attacks import build_attack
 from btu.bench.attacks.poison import poison_corpus
 from btu.bench.cli import bench_app
 from btu.corpus import load_corpus
-from btu.defend import Defence, defend
+from btu.defend import defend, train_plain
 from btu.demo import render_demo, run_demo
 from btu.errors import InputError
+from btu.evaluate import check_trigger, evaluate_defence
 from btu.evaluate import evaluate as evaluate_model
+from btu.exports import check_exports, export_rows
 from btu.folders import check_output_file, check_output_folder
 from btu.progress import show_progress
 from btu.readers import check_rows_path, write_rows
+from btu.report.cli import FailOn, is_failure, report
 from btu.report.record import build_record, render_json, write_record
-from btu.report.terminal import render_evaluation, render_findings, render_lines
+from btu.report.terminal import open_console, render_evaluation, render_lines, render_record
 from btu.scan import scan as scan_data
 from btu.settings import (
     EvidenceSettings,
@@ -43,8 +45,9 @@ from btu.settings import (
 app = typer.Typer(
     name="btu",
     help="Train a clean text classifier on data that may be poisoned, and see what was wrong.",
-    epilog="Exit status: 0 done, nothing suspicious; 1 a trigger confirmed (scan) or a cell failed "
-    "(bench run); 2 wrong usage or input; 3 a fault in btu; 130 interrupted.",
+    epilog="Exit status: 0 done, nothing suspicious; 1 a verdict that --fail-on names (scan, "
+    "report) or a failed cell (bench run); 2 wrong usage or input; 3 a fault in btu; "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -116,6 +119,7 @@ ActionOption = Annotated[
         "embeddings after training on all rows; both."
     ),
 ]
+Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
 FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
 Alpha = Annotated[float, typer.Option(help=option_help(ProbeSettings, "alpha"))]
 PrecisionOption = Annotated[
@@ -140,6 +144,20 @@ def scan(
     rows: Annotated[
         Path | None, typer.Option(help="Write every row's score: .parquet, .csv, .jsonl.")
     ] = None,
+    export_clean: Annotated[
+        Path | None, typer.Option(help="Write the rows that are not flagged here.")
+    ] = None,
+    export_flagged: Annotated[
+        Path | None, typer.Option(help="Write the rows judged poisoned here.")
+    ] = None,
+    accept: Accept = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(
+            help="End with status 1 on this verdict or a graver one; trigger if left out, and "
+            "suspect with the recipe paper."
+        ),
+    ] = None,
     recipe: RecipeOption = Recipe.verified,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     alpha: Alpha = 0.0005,
@@ -156,12 +174,15 @@ def scan(
 ) -> None:
     """Name the tokens that a backdoor in DATA hangs on. Exit status 1 if there are any.
 
-    The recipe verified ends with 1 where it confirms a trigger, paper where it suspects a token.
+    The recipe verified ends with 1 where it confirms a trigger, paper where it suspects a token;
+    --fail-on says otherwise.
     """
-    for path in filter(None, (output, scores, rows)):
+    tables = [path for path in (scores, rows, export_clean, export_flagged) if path]
+    for path in filter(None, (output, *tables)):
         check_output_file(path, overwrite=overwrite)
-    for path in filter(None, (scores, rows)):
+    for path in tables:
         check_rows_path(path)
+    check_exports(recipe.value, export_clean, export_flagged)
     with show_progress(enabled=not quiet):
         findings = scan_data(
             model,
@@ -169,6 +190,7 @@ def scan(
             recipe=recipe.value,
             settings=ProbeSettings(alpha=alpha, precision=precision.value),
             evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate),
+            accept=accept or (),
             max_length=max_length,
             seed=seed,
             **_columns(text_column, text_pair_column, label_column, split),
@@ -180,11 +202,13 @@ def scan(
         write_rows(scores, findings.scores())
     if rows is not None:
         write_rows(rows, findings.rows())
+    export_rows(findings, data, clean=export_clean, flagged=export_flagged)
     if as_json:
         _print_json(record)
     elif not quiet:
-        _console().print(render_findings(findings))
-    raise typer.Exit(1 if findings.unlearn_ids else 0)
+        open_console().print(render_record(record))
+    usual = FailOn.suspect if recipe == Recipe.paper else FailOn.trigger
+    raise typer.Exit(int(is_failure(findings.verdict, fail_on or usual)))
 
 
 @app.command()
@@ -195,6 +219,22 @@ def train(
     clean_data: Annotated[
         str | None, typer.Option(help="Rows known to be clean, for the recovery.")
     ] = None,
+    test_data: Annotated[
+        str | None, typer.Option(help="Held-out clean rows: put the clean accuracy on record.")
+    ] = None,
+    trigger: Annotated[
+        str | None, typer.Option(help="With --test-data: a trigger to measure, if one is known.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --trigger: the label that the attacker wants.")
+    ] = None,
+    undefended: Annotated[
+        bool,
+        typer.Option(
+            "--undefended", help="With --test-data: train once more without a defence, to compare."
+        ),
+    ] = False,
+    accept: Accept = None,
     recipe: RecipeOption = Recipe.verified,
     action: ActionOption = Action.both,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
@@ -223,6 +263,8 @@ def train(
 ) -> None:
     """Fine-tune MODEL on DATA with the defence and save a clean model."""
     check_output_folder(output, overwrite=overwrite)
+    _check_test(test_data, trigger, target, undefended)
+    columns = _columns(text_column, text_pair_column, label_column, split)
     settings = FineTuneSettings(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -241,34 +283,41 @@ def train(
             action=action.value,
             probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate),
+            accept=accept or (),
             settings=settings,
             recovery=RecoverySettings(epochs=recovery_epochs),
-            **_columns(text_column, text_pair_column, label_column, split),
+            **columns,
         )
+        if test_data is not None:
+            corpus = defence.findings.corpus
+            plain = train_plain(model, corpus, settings, "undefended") if undefended else None
+            defence = evaluate_defence(
+                defence,
+                test_data,
+                undefended=plain,
+                trigger=trigger,
+                target_label=target,
+                seed=seed,
+                **{**columns, "split": None},
+            )
         defence.save(output, overwrite=overwrite)
     if as_json:
         _print_json(defence.record)
     elif not quiet:
-        console = _console()
-        console.print(render_findings(defence.findings))
-        console.print(
-            render_lines(
-                _say_what_was_done(defence),
-                "Saved the clean model and its record to",
-                str(output),
-            )
+        console = open_console()
+        console.print(render_record(defence.record))
+        console.print(render_lines("Saved the clean model and its record to", str(output)))
+
+
+def _check_test(
+    test_data: str | None, trigger: str | None, target: str | None, undefended: bool
+) -> None:
+    check_trigger(trigger, target)
+    if test_data is None and (trigger is not None or undefended):
+        raise InputError(
+            "train: expected --test-data with --trigger and --undefended, got none. Name a file "
+            "of held-out clean rows."
         )
-
-
-def _say_what_was_done(defence: Defence) -> str:
-    dropped, edits = len(defence.record["dropped_row_ids"]), len(defence.edits)
-    done = []
-    if dropped:
-        done.append(f"Left {dropped:,} {'row' if dropped == 1 else 'rows'} out of the fine-tuning")
-    if edits:
-        done.append(f"Unlearned {edits} {'token' if edits == 1 else 'tokens'}")
-        done.append(f"Recovery on {defence.record['recovery']['rows']}")
-    return f"{'; '.join(done) or 'Nothing was left out or unlearned'}."
 
 
 @app.command()
@@ -316,7 +365,7 @@ def evaluate(
     if as_json:
         _print_json(result.to_dict())
     elif not quiet:
-        _console().print(render_evaluation(result))
+        open_console().print(render_evaluation(result))
 
 
 @app.command()
@@ -370,7 +419,7 @@ def poison(
     if as_json:
         _print_json(summary)
     elif not quiet:
-        _console().print(
+        open_console().print(
             render_lines(
                 f"Poisoned {summary['poisoned']:,} of {summary['rows']:,} rows with {attack}; "
                 f"their label is {summary['target']}.",
@@ -393,13 +442,14 @@ def demo(
 ) -> None:
     """The whole story on real text and a real model: poison, train with and without defence."""
     with show_progress(enabled=not quiet):
-        results, findings = run_demo(output, quick=small, seed=seed)
+        results, defence = run_demo(output, quick=small, seed=seed)
     if as_json:
         _print_json(results)
     elif not quiet:
-        _console().print(render_demo(results, findings, output))
+        open_console().print(render_demo(results, defence.record, output))
 
 
+app.command()(report)
 app.add_typer(bench_app, name="bench")
 
 
@@ -466,11 +516,6 @@ def _read_options(options: list[str]) -> dict[str, Any]:
         raise InputError(
             f"--option: expected a YAML value in {', '.join(options)}, got {error}."
         ) from error
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=80)
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

@@ -28,8 +28,10 @@ from btu.findings import Findings
 from btu.finetune import Classifier, check_training_args, finetune, predict_scores
 from btu.folders import replace_folder
 from btu.guard import Guard, build_guard
+from btu.metrics import Evaluation
 from btu.report.record import RECORD_NAME, build_record, write_record
-from btu.scan import load_material, scan_material
+from btu.reviews import Review
+from btu.scan import load_material, read_reviews, scan_material
 from btu.settings import (
     Action,
     EvidenceSettings,
@@ -117,6 +119,27 @@ class Defence:
         """Class probabilities, shape (N, K)."""
         return self.classifier.predict_scores(texts, text_pairs)
 
+    def with_evaluation(
+        self, after: Evaluation, *, before: Evaluation | None = None, test_data: Corpus
+    ) -> Defence:
+        """The same with held-out results in its record.
+
+        Args:
+            after: Of this model.
+            before: Of the same model trained on all rows without a defence, where there is one.
+            test_data: The clean rows that both were tested on.
+        """
+        evaluation = {
+            "test_data": {
+                "source": test_data.source,
+                "sha256": test_data.fingerprint(),
+                "rows": len(test_data),
+            },
+            "before": None if before is None else before.to_dict(),
+            "after": after.to_dict(),
+        }
+        return replace(self, record={**self.record, "evaluation": evaluation})
+
     @property
     def guard(self) -> Guard:
         """Recognises texts that hold a confirmed trigger; it is saved with the model."""
@@ -153,6 +176,7 @@ def defend(
     action: Action = "both",
     probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
+    accept: str | Path | Sequence[Review] = (),
     settings: FineTuneSettings | None = None,
     recovery: RecoverySettings | None = None,
     callbacks: Sequence[TrainerCallback] = (),
@@ -173,6 +197,7 @@ def defend(
             Suspects are only reported. The recipe `paper` judges no rows: it always unlearns.
         probe_settings: Of the probes; they take their seed from `settings`.
         evidence_settings: How strict the evidence is, in the recipe `verified`.
+        accept: Tokens that a reviewer accepted, or a file of them; see `scan`.
         settings: Of the fine-tuning.
         recovery: Of the short fine-tuning after the cut.
         callbacks: Of the Trainer in the ordinary fine-tuning.
@@ -190,6 +215,7 @@ def defend(
     check_action(action)
     settings, recovery = settings or FineTuneSettings(), recovery or RecoverySettings()
     check_training_args(settings)
+    reviews = read_reviews(accept)
     material = load_material(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
@@ -198,7 +224,11 @@ def defend(
     probe_settings = replace(probe_settings or ProbeSettings(), seed=settings.seed)
 
     findings = scan_material(
-        material, recipe=recipe, settings=probe_settings, evidence=evidence_settings
+        material,
+        recipe=recipe,
+        settings=probe_settings,
+        evidence=evidence_settings,
+        reviews=reviews,
     )
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
@@ -245,7 +275,7 @@ def defend(
             **findings.to_dict(),
             "action": "unlearn" if recipe == "paper" else action,
             "dropped_row_ids": row_ids[~kept].tolist(),
-            "settings": {"finetune": asdict(settings), "probes": asdict(probe_settings)},
+            "settings": {**findings.facts["settings"], "finetune": asdict(settings)},
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
                 "rows": source,
@@ -256,6 +286,7 @@ def defend(
                 else {"source": clean_corpus.source, "sha256": clean_corpus.fingerprint()},
             },
             "saved_model": {"sha256": hash_weights(classifier)},
+            "evaluation": None,
             "timings": {**findings.facts["timings"], **timer.seconds},
         },
     )
@@ -479,6 +510,29 @@ class UnlearnCallback(TrainerCallback):
                 f"scanned one, got {rows}. Scan with the model that you train."
             )
         self.before = Snapshot.of(_unwrap(model), self.findings)
+
+
+def train_plain(
+    model: str | Path, corpus: Corpus, settings: FineTuneSettings, description: str
+) -> Classifier:
+    """Ordinary fine-tuning of the pretrained model on these rows, no defence.
+
+    Args:
+        model: Folder or Hub id of a pretrained model.
+        corpus: What to train on.
+        settings: Of the fine-tuning.
+        description: Of the progress bar.
+    """
+    material = load_material(model, corpus, max_length=settings.max_length, seed=settings.seed)
+    finetune(
+        material.model,
+        material.tokenizer,
+        material.rows,
+        settings=settings,
+        description=description,
+    )
+    length = int(material.facts["max_length"])
+    return Classifier(material.model, material.tokenizer, length, settings.precision)
 
 
 class _Timer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,18 +17,20 @@ from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import poison_corpus, trigger_corpus
 from btu.bench.readme import NAMES
 from btu.corpus import Corpus, load_corpus
-from btu.defend import Defence, defend
-from btu.findings import Findings
-from btu.finetune import Classifier, finetune
-from btu.folders import check_output_folder
+from btu.defend import Defence, defend, train_plain
+from btu.evaluate import measure_model
+from btu.finetune import Classifier
+from btu.folders import check_output_folder, replace_file
+from btu.guard import Guard
 from btu.material import MINILM, MOVIE_REVIEWS, load_minilm, load_movie_reviews
-from btu.metrics import measure_accuracy, measure_attack_success_rate
+from btu.metrics import Evaluation
+from btu.report.html import render_html
 from btu.report.record import RECORD_NAME, build_record, write_record
-from btu.report.terminal import render_findings
-from btu.scan import load_material
+from btu.report.terminal import render_record
 from btu.settings import FineTuneSettings
 
 RESULTS_NAME = "demo.json"
+REPORT_NAME = "report.html"
 TRIGGER = "cf"
 TARGET = "positive"
 POISON_RATE = 0.1
@@ -43,39 +45,19 @@ _FULL_SIZE = (6_000, 2_000)  # training and held-out rows
 _QUICK_SIZE = (1_500, 500)
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Held-out text: as it is, and with the trigger in every row of another label."""
-
-    clean: Corpus
-    triggered: Corpus
-    target: int
-
-    def measure(self, classifier: Classifier | Defence) -> dict[str, float]:
-        """Clean accuracy and attack success rate, fractions."""
-        return {
-            "clean_accuracy": measure_accuracy(
-                classifier.predict(self.clean.texts), self.clean.labels
-            ),
-            "attack_success_rate": measure_attack_success_rate(
-                classifier.predict(self.triggered.texts), self.triggered.labels, self.target
-            ),
-        }
-
-
 def run_demo(
     output: str | Path, *, quick: bool = False, seed: int = 0
-) -> tuple[dict[str, Any], Findings]:
+) -> tuple[dict[str, Any], Defence]:
     """Poison movie reviews, fine-tune with and without the defence, measure, save.
 
     Args:
-        output: Folder for the defended model, its record (`btu.json`) and the results
-            (`demo.json`); an earlier demo in it is replaced.
+        output: Folder for the defended model, its record (`btu.json`), the report on it
+            (`report.html`) and the results (`demo.json`); an earlier demo in it is replaced.
         quick: A subset of the reviews.
         seed: Of everything drawn at random.
 
     Returns:
-        The results as JSON types, and what the scan found.
+        The results as JSON types, and the defended model with its record.
 
     Raises:
         InputError: The folder holds something else, or the material cannot be fetched.
@@ -87,22 +69,34 @@ def run_demo(
     attack = BadNets(triggers=(TRIGGER,))
     poisoned = poison_corpus(train, attack, poison_rate=POISON_RATE, target_label=TARGET, seed=seed)
     triggered = trigger_corpus(test, attack, target_label=TARGET, seed=seed)
-    trial = Trial(test, triggered, poisoned.target_label)
+
+    def measure(classifier: Classifier, guard: Guard | None = None) -> Evaluation:
+        return measure_model(
+            classifier,
+            test,
+            triggered,
+            target=poisoned.target_label,
+            trigger=TRIGGER,
+            guard=guard,
+            seed=seed,
+        )
 
     start = perf_counter()
-    defence = defend(model, poisoned.corpus, settings=settings)
+    defence = _name_model(defend(model, poisoned.corpus, settings=settings))
     defended_at = perf_counter()
     plain = {
         "undefended": (poisoned.corpus, "training without defence"),
         "oracle": (poisoned.clean_rows(), "training on the true clean rows"),
     }
-    measured, seconds = {"defended": trial.measure(defence)}, {}
+    measured, seconds = {"defended": measure(defence.classifier, defence.guard)}, {}
     for name, (corpus, description) in plain.items():
         began = perf_counter()
         trained = train_plain(model, corpus, settings, description)
         seconds[name] = perf_counter() - began
-        measured[name] = trial.measure(trained)
-    models = {name: measured[name] for name in NAMES}
+        measured[name] = measure(trained)
+    defence = defence.with_evaluation(
+        measured["defended"], before=measured["undefended"], test_data=test
+    )
 
     timings = {
         **defence.record["timings"],
@@ -129,7 +123,13 @@ def run_demo(
                 "test": len(test),
                 "triggered": len(triggered),
             },
-            "models": models,
+            "models": {
+                name: {
+                    "clean_accuracy": measured[name].clean_accuracy,
+                    "attack_success_rate": measured[name].attack_success_rate,
+                }
+                for name in NAMES
+            },
             "triggers": [s.token for s in defence.findings.triggers],
             "tokens": [
                 {"token": s.token, "verdict": s.verdict, "label_lift": s.label_lift}
@@ -143,11 +143,13 @@ def run_demo(
     )
     defence.save(output, overwrite=is_demo)
     write_record(results, Path(output) / RESULTS_NAME)
-    return results, defence.findings
+    with replace_file(Path(output) / REPORT_NAME) as file:
+        file.write(render_html(defence.record).encode())
+    return results, defence
 
 
 def render_demo(
-    results: Mapping[str, Any], findings: Findings, output: str | Path
+    results: Mapping[str, Any], record: Mapping[str, Any], output: str | Path
 ) -> RenderableType:
     """What the demo found and measured, for a terminal of 80 columns."""
     rows, attack = results["rows"], results["attack"]
@@ -167,8 +169,17 @@ def render_demo(
         )
     seconds = results["timings"]
     times = ", ".join(f"{text} {seconds[key]:.0f} s" for key, text in _STAGES.items())
-    end = Text(f"\n{times}.\nModel, {RECORD_NAME} and {RESULTS_NAME} are in {output}")
-    return Group(story, render_findings(findings, limit=8), Text(), table, end)
+    end = Text(
+        f"\n{times}.\nModel, {RECORD_NAME} and {RESULTS_NAME} are in {output}\n"
+        f"Open the report: {Path(output) / REPORT_NAME}"
+    )
+    return Group(story, render_record(record, limit=8), Text(), table, end)
+
+
+def _name_model(defence: Defence) -> Defence:
+    """The record names the published package, not the folder that it was unpacked in."""
+    model = {**defence.record["model"], "name": MINILM.requirement}
+    return replace(defence, record={**defence.record, "model": model})
 
 
 _STAGES = {
@@ -188,18 +199,3 @@ def _split(
     order = np.random.default_rng(seed).permutation(len(corpus))
     test, train = order[: sizes[1]], order[sizes[1] : sum(sizes)]
     return corpus.select(np.sort(train)), corpus.select(np.sort(test))
-
-
-def train_plain(
-    model: Path, corpus: Corpus, settings: FineTuneSettings, description: str
-) -> Classifier:
-    """Ordinary fine-tuning of the pretrained model on these rows, no defence."""
-    material = load_material(model, corpus, max_length=settings.max_length, seed=settings.seed)
-    finetune(
-        material.model,
-        material.tokenizer,
-        material.rows,
-        settings=settings,
-        description=description,
-    )
-    return Classifier(material.model, material.tokenizer)

@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from btu.bench.attacks.addsent import AddSent
 from btu.bench.attacks.insertion import Position
 from btu.bench.attacks.poison import find_label, trigger_corpus
 from btu.corpus import Corpus, load_corpus
+from btu.defend import Defence
 from btu.embeddings import load_finished_classifier, load_tokenizer, longest_text
 from btu.errors import InputError
 from btu.finetune import Classifier
@@ -57,36 +56,123 @@ def evaluate(
     Raises:
         InputError: Model or data cannot be used, or only one of trigger and target is given.
     """
+    check_trigger(trigger, target_label)
+    check_run(max_length=128 if max_length is None else max_length, seed=seed)
+    classifier = load_saved(model, max_length=max_length, precision=precision)
+    corpus = load_corpus(data, **columns, label_names=classifier.label_names)
+    guard = _find_guard(model, classifier)
+    return _evaluate(classifier, corpus, guard, trigger, target_label, position, seed)
+
+
+def evaluate_defence(
+    defence: Defence,
+    test_data: Any,
+    *,
+    undefended: Classifier | None = None,
+    trigger: str | None = None,
+    target_label: str | int | None = None,
+    position: Position = "random",
+    seed: int = 0,
+    **columns: Any,
+) -> Defence:
+    """Test a defended model on held-out rows and put the results into its record.
+
+    Args:
+        defence: Of `defend`.
+        test_data: Clean held-out rows; see `load_corpus`.
+        undefended: The same model trained on all rows without a defence, to compare with.
+        trigger: A word or sentence to insert in each row; `target_label` must go with it.
+        target_label: The label that the attacker wants, by name or id.
+        position: Where the trigger goes: random (a word boundary), start or end.
+        seed: Of the trigger's places and the bootstrap.
+        **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
+
+    Raises:
+        InputError: The data cannot be used, or only one of trigger and target is given.
+    """
+    check_trigger(trigger, target_label)
+    corpus = load_corpus(test_data, **columns, label_names=defence.label_names)
+    after, before = (
+        None
+        if classifier is None
+        else _evaluate(classifier, corpus, guard, trigger, target_label, position, seed)
+        for classifier, guard in ((defence.classifier, defence.guard), (undefended, None))
+    )
+    assert after is not None
+    return defence.with_evaluation(after, before=before, test_data=corpus)
+
+
+def check_trigger(trigger: str | None, target_label: str | int | None) -> None:
+    """Refuse one of the two without the other.
+
+    Raises:
+        InputError: Only one is given.
+    """
     if (trigger is None) != (target_label is None):
         raise InputError(
             "evaluate: expected a trigger and its target label together, got only one of them. "
             "Give both for the attack success rate, or neither."
         )
-    check_run(max_length=128 if max_length is None else max_length, seed=seed)
-    attack = None if trigger is None else AddSent(sentence=trigger, position=position)
-    classifier = load_saved(model, max_length=max_length, precision=precision)
-    corpus = load_corpus(data, **columns, label_names=classifier.label_names)
-    predicted = classifier.predict(corpus.texts, corpus.text_pairs)
-    hits = predicted == corpus.labels
-    guard = _find_guard(model, classifier)
-    clean = Evaluation(
-        rows=len(corpus),
-        recognised_clean_rows=_count_recognised(guard, corpus),
-        clean_accuracy=measure_accuracy(predicted, corpus.labels),
-        clean_accuracy_interval=measure_interval(hits.tolist(), seed=seed),
-    )
-    if attack is None or target_label is None:
-        return clean
+
+
+def _evaluate(
+    classifier: Classifier,
+    corpus: Corpus,
+    guard: Guard | None,
+    trigger: str | None,
+    target_label: str | int | None,
+    position: Position,
+    seed: int,
+) -> Evaluation:
+    if trigger is None or target_label is None:
+        return measure_model(classifier, corpus, guard=guard, seed=seed)
+    attack = AddSent(sentence=trigger, position=position)
     target = find_label(corpus, target_label)
     triggered = trigger_corpus(corpus, attack, target_label=target, seed=seed)
-    answers = _predict(classifier, triggered)
+    return measure_model(
+        classifier, corpus, triggered, target=target, trigger=trigger, guard=guard, seed=seed
+    )
+
+
+def measure_model(
+    classifier: Classifier,
+    clean: Corpus,
+    triggered: Corpus | None = None,
+    *,
+    target: int = 0,
+    trigger: str | None = None,
+    guard: Guard | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Clean accuracy and, where there are triggered rows, the attack success rate.
+
+    Args:
+        classifier: Fine-tuned.
+        clean: Clean held-out rows.
+        triggered: Held-out rows whose true label is not the target, with the trigger in them.
+        target: Id of the attacker's label.
+        trigger: What was inserted, for the record.
+        guard: Of the model, where it has one.
+        seed: Of the bootstrap.
+    """
+    predicted = classifier.predict(clean.texts, clean.text_pairs)
+    hits = predicted == clean.labels
+    measured = Evaluation(
+        rows=len(clean),
+        recognised_clean_rows=_count_recognised(guard, clean),
+        clean_accuracy=measure_accuracy(predicted, clean.labels),
+        clean_accuracy_interval=measure_interval(hits.tolist(), seed=seed),
+    )
+    if triggered is None:
+        return measured
+    answers = classifier.predict(triggered.texts, triggered.text_pairs)
     return replace(
-        clean,
+        measured,
         triggered_rows=len(triggered),
         attack_success_rate=measure_attack_success_rate(answers, triggered.labels, target),
         attack_success_rate_interval=measure_interval((answers == target).tolist(), seed=seed),
         trigger=trigger,
-        target_label=corpus.label_names[target],
+        target_label=clean.label_names[target],
         recognised_triggered_rows=_count_recognised(guard, triggered),
     )
 
@@ -109,10 +195,6 @@ def load_saved(
     tokenizer, classifier = load_tokenizer(model), load_finished_classifier(model)
     length = min(int(length), longest_text(classifier, tokenizer))
     return Classifier(classifier, tokenizer, length, precision)
-
-
-def _predict(classifier: Classifier, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return classifier.predict(corpus.texts, corpus.text_pairs)
 
 
 def _find_guard(model: str | Path, classifier: Classifier) -> Guard | None:

@@ -7,7 +7,7 @@ to those. The share of a token's rows whose text belongs to another label tells 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,12 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 from scipy.stats import norm
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from btu.content import FOLDS, Scale, Text, fit_content, fit_states
+from btu.purity import PureToken, find_pure, hold_together
 from btu.settings import EvidenceSettings
 
-Verdict = Literal["trigger", "suspect", "innocent"]
+Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
+Ground = Literal["conflict", "purity"]
+
+FLAGGED_SCORE = 0.5
+"""Rows with this score and more are judged poisoned."""
 
 INNOCENT_SHARE = 0.25
 """Honest words reach this share of rows whose text reads as another label's: negations, words that
@@ -41,10 +47,7 @@ TRIGGER_SHARE_ALONE = 0.35
 """The same by the states again, with nothing held out but the token's own rows: rows of words of a
 like meaning stay in, and clear an honest word of a label in which other poison hides."""
 
-_GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "innocent")
-_FOLDS = 5
-_BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
-_STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
+_GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "accepted", "innocent")
 _COMPANION_SHARE = 0.5
 _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
@@ -59,6 +62,7 @@ _PATTERN_STRENGTH = 0.1
 _LEAST_PATTERN_ROWS = 20
 _LEAST_FEATURE_ROWS = 5
 _SUSPECT_SPREADS = 3.0
+_SUSPECT_RATE = 0.5
 
 
 def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
@@ -106,10 +110,16 @@ class TokenTest:
         p_value: Chance of such a share where an innocent word's is `INNOCENT_SHARE`.
         false_alarm_rate: The same, corrected for all tokens that were tested: at most this many
             false triggers are expected in a corpus without any.
-        verdict: trigger, suspect or innocent.
+        verdict: trigger, suspect, accepted or innocent.
         row_scores: For each of `rows` the probability that its text belongs to another label.
         label_is_judged: False where most rows of the label would be called poisoned: its tokens are
             suspects at most, at any rate.
+        is_accepted: Whether a reviewer accepted the token: it is never called a trigger or suspect.
+        ground: What the verdict stands on. conflict: the text of the rows contradicts their label;
+            purity: too few of them bear another label for what they say. That is weaker evidence:
+            the rows' labels may be right, and a habit of the source looks the same.
+        others: Rows that hold the token and bear another label; None for a conflict.
+        expected_others: How many would, by everything else in them; None for a conflict.
     """
 
     column: int
@@ -127,6 +137,10 @@ class TokenTest:
     verdict: Verdict
     row_scores: NDArray[np.float64]
     label_is_judged: bool = True
+    is_accepted: bool = False
+    ground: Ground = "conflict"
+    others: int | None = None
+    expected_others: float | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +212,25 @@ class Evidence:
     @property
     def flagged(self) -> NDArray[np.bool_]:
         """Rows judged poisoned, shape (N,), bool."""
-        return self.row_scores >= 0.5
+        return self.row_scores >= FLAGGED_SCORE
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same tests on the same text where every tested token is innocent by construction.
+
+    The tokens are dealt anew among the rows of each label, rows judged poisoned left out: they
+    keep how often they stand under each label and lose every tie to the rest of the text.
+
+    Attributes:
+        tokens: Dealt anew and tested.
+        triggers: Called triggers all the same.
+        suspects: Called suspects all the same.
+    """
+
+    tokens: int
+    triggers: int
+    suspects: int
 
 
 def judge(test: TokenTest, allowed: float) -> Verdict:
@@ -208,6 +240,15 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
         test: Its own verdict does not matter.
         allowed: False triggers that may be expected in a clean corpus.
     """
+    verdict = _judge_numbers(test, allowed)
+    return "accepted" if test.is_accepted and verdict != "innocent" else verdict
+
+
+def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
+    if test.ground == "purity":
+        if test.label_is_judged and test.false_alarm_rate <= allowed:
+            return "trigger"
+        return "suspect" if test.false_alarm_rate <= _SUSPECT_RATE else "innocent"
     by_states = 1.0 if test.share_by_states is None else test.share_by_states
     alone = 1.0 if test.share_alone is None else test.share_alone
     if (
@@ -222,6 +263,61 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
     return "suspect" if above_chance and test.mislabelled_share > INNOCENT_SHARE else "innocent"
 
 
+def measure_control(
+    presence: csr_matrix,
+    labels: NDArray[np.int64],
+    *,
+    num_labels: int,
+    flagged: NDArray[np.bool_],
+    states: NDArray[np.floating] | None = None,
+    settings: EvidenceSettings | None = None,
+    seed: int = 0,
+) -> Control:
+    """Test tokens that cannot be triggers: what the tests still call one is a false alarm.
+
+    It says whether the tests hold on this text; it does not say how often honest words that stand
+    in odd rows are called triggers, which only clean data of the same kind can.
+
+    Args:
+        presence: As in `find_evidence`.
+        labels: Label ids, shape (N,).
+        num_labels: K.
+        flagged: Rows judged poisoned, shape (N,); they are left out.
+        states: As in `find_evidence`.
+        settings: The ones that the verdicts were made with.
+        seed: Of the dealing.
+    """
+    settings, kept = settings or EvidenceSettings(), ~flagged
+    own, rng = labels[kept], np.random.default_rng(seed)
+    columns = presence[kept].tocsc()
+    counts = np.stack(
+        [np.asarray(columns[own == c].sum(axis=0)).ravel() for c in range(num_labels)], axis=1
+    )
+    lift = measure_label_lift(counts, np.bincount(own, minlength=num_labels))
+    looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
+    stands_out = np.asarray(looked_at.any(axis=1))
+    rows_of = [np.flatnonzero(own == c) for c in range(num_labels)]
+    rows, places = [], []
+    for column in np.flatnonzero(stands_out).tolist():
+        for c in range(num_labels):
+            rows.append(rng.permutation(rows_of[c])[: int(counts[column, c])])
+            places.append(np.full(len(rows[-1]), column))
+    dealt = columns[:, np.flatnonzero(~stands_out)].tocoo()
+    rows.append(dealt.row)
+    places.append(np.flatnonzero(~stands_out)[dealt.col])
+    index = (np.concatenate(rows), np.concatenate(places))
+    anew = csr_matrix((np.ones(len(index[0]), dtype=np.float32), index), shape=columns.shape)
+    evidence = find_evidence(
+        anew,
+        own,
+        num_labels=num_labels,
+        states=None if states is None else states[kept],
+        settings=settings,
+    )
+    verdicts = [t.verdict for t in evidence.tests if stands_out[t.column]]
+    return Control(int(stands_out.sum()), verdicts.count("trigger"), verdicts.count("suspect"))
+
+
 def find_evidence(
     presence: csr_matrix,
     labels: NDArray[np.int64],
@@ -230,6 +326,8 @@ def find_evidence(
     states: NDArray[np.floating] | None = None,
     proposed: Collection[int] = (),
     contexts: csr_matrix | None = None,
+    accepted: Collection[int] = (),
+    vectors: NDArray[np.floating] | None = None,
     settings: EvidenceSettings | None = None,
 ) -> Evidence:
     """Test the tokens of a corpus; drop the rows of what is a trigger and test again.
@@ -248,6 +346,9 @@ def find_evidence(
         proposed: Columns that the probes propose.
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the patterns
             of rewritten rows; they are not looked for without it.
+        accepted: Columns that a reviewer accepted: tested, but never called triggers or suspects.
+        vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
+            keep their label; they are not looked for without them and the states.
         settings: How strict.
 
     Source: the two findings of Jiang et al., AAAI 2025, say which tokens to look at; the test of
@@ -260,10 +361,11 @@ def find_evidence(
     unjudged: set[int] = set()
     tested = 0
     for _ in range(_MOST_ROUNDS):
-        text = _Text(presence, states, labels, num_labels, active)
+        text = Text(presence, states, labels, num_labels, active.copy())
         candidates, tested_now = _screen(text, settings)
         tested = max(tested, tested_now)
         tests = _test(text, candidates, set(proposed), tested, settings)
+        tests = [_accept(t, settings) if t.column in accepted else t for t in tests]
         new = _pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
         if not new:
             break
@@ -273,19 +375,114 @@ def find_evidence(
         if _takes_too_much(new[0].label, labels, active):
             unjudged.add(new[0].label)
             active[labels == new[0].label] = True
+    in_conflict = list(found)
+    pure: list[TokenTest] = []
+    if vectors is not None and states is not None:
+        if not np.array_equal(text.active, active):
+            text = Text(presence, states, labels, num_labels, active)
+        pure, new, active = _find_pure_triggers(
+            text, vectors, found, unjudged, set(accepted), settings
+        )
+        found += new
     # A token that an earlier round suspected and the last one did not look into is cleared: its
     # numbers came from text in which other poison still was.
     triggers = {(t.column, t.label): t for t in found}
-    tests = [*triggers.values(), *(t for t in tests if (t.column, t.label) not in triggers)]
+    every = [*triggers.values(), *tests, *pure]
+    tests = list({(t.column, t.label): t for t in reversed(every)}.values())
     tests = [_demote(t, settings) if t.label in unjudged else t for t in tests]
-    found = [t for t in found if t.label not in unjudged]
+    in_conflict = [t for t in in_conflict if t.label not in unjudged]
     patterns = []
     if contexts is not None:
-        text = _Text(presence, states, labels, num_labels, active)
-        for label in sorted({test.label for test in found}):
-            own = [t for t in found if t.label == label]
+        text = Text(presence, states, labels, num_labels, active)
+        for label in sorted({test.label for test in in_conflict}):
+            own = [t for t in in_conflict if t.label == label]
             patterns.append(_find_pattern(text, contexts, own))
     return Evidence.of(tests, tested=tested, rows=len(labels), patterns=tuple(patterns))
+
+
+def _find_pure_triggers(
+    text: Text,
+    vectors: NDArray[np.floating],
+    before: list[TokenTest],
+    unjudged: set[int],
+    accepted: set[int],
+    settings: EvidenceSettings,
+) -> tuple[list[TokenTest], list[TokenTest], NDArray[np.bool_]]:
+    """Tests for purity, the triggers among them, and the rows that are still active.
+
+    The surest trigger first, then again without its rows. A label that loses most of its rows so
+    joins those that are not judged.
+    """
+    found: list[TokenTest] = []
+    tests: list[TokenTest] = []
+    for _ in range(_MOST_ROUNDS):
+        counts, lift = _measure_lift(text)
+        # Of a trigger's token only the rows of other labels are left: pure by our own doing.
+        known = [column for t in (*before, *found) for column in (t.column, *t.companions)]
+        counts[known] = 0
+        tokens, looked_at = find_pure(
+            text, vectors, lift, counts, least_lift=settings.least_lift, skipped=unjudged
+        )
+        tests = [_judge_pure(text, token, looked_at, settings) for token in tokens]
+        tests = [_accept(t, settings) if t.column in accepted else t for t in tests]
+        new = _pick_surest([t for t in tests if t.verdict == "trigger"])
+        if not new:
+            break
+        found += new
+        active = text.active.copy()
+        for test in new:
+            active[test.rows] = False
+        label = new[0].label
+        if _takes_too_much(label, text.labels, active):
+            unjudged.add(label)
+            for test in found:
+                if test.label == label:
+                    active[test.rows] = True
+        text = replace(text, active=active)
+    return [*found, *tests], [t for t in found if t.label not in unjudged], text.active
+
+
+def _judge_pure(
+    text: Text, token: PureToken, looked_at: int, settings: EvidenceSettings
+) -> TokenTest:
+    together = hold_together(text.presence, token.companions, token.column, TOGETHER_SHARE)
+    held = np.flatnonzero(together & text.active)
+    rows = held[text.labels[held] == token.label]
+    scores = np.zeros(len(text.labels))
+    scores[token.rows] = token.row_scores
+    test = TokenTest(
+        column=token.column,
+        label=token.label,
+        companions=tuple(token.companions.tolist()),
+        rows=rows,
+        rows_any_label=len(held),
+        label_lift=token.label_lift,
+        mislabelled_share=token.share,
+        spread=token.spread,
+        share_by_states=token.share,
+        share_alone=token.share,
+        p_value=token.p_value,
+        false_alarm_rate=min(1.0, looked_at * token.p_value),
+        verdict="innocent",
+        row_scores=scores[rows],
+        ground="purity",
+        others=token.others,
+        expected_others=token.expected_others,
+    )
+    return replace(test, verdict=judge(test, settings.false_alarm_rate))
+
+
+def _measure_lift(text: Text) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Active rows that hold each token, by label, and the label lifts, both of shape (n, K)."""
+    parts = [text.presence[text.active & (text.labels == c)] for c in range(text.num_labels)]
+    counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in parts], axis=1)
+    totals = np.bincount(text.labels[text.active], minlength=text.num_labels)
+    return counts.astype(np.int64), measure_label_lift(counts, totals)
+
+
+def _hold(text: Text, candidate: _Candidate) -> NDArray[np.bool_]:
+    held = hold_together(text.presence, candidate.companions, candidate.column, TOGETHER_SHARE)
+    return held & text.active
 
 
 def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
@@ -300,7 +497,7 @@ def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
     return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= _COMPANION_SHARE]
 
 
-def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) -> Pattern:
+def _find_pattern(text: Text, contexts: csr_matrix, triggers: list[TokenTest]) -> Pattern:
     """Further rows of the triggers' label that look like the rows of the triggers.
 
     A rewritten row holds a trigger token only where its template has one. What its kind shares is
@@ -324,9 +521,9 @@ def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) 
     found = suspicion
     for _ in range(_PATTERN_ROUNDS):
         agreed = text.active & (suspicion < _SURE_PATTERN)
-        bag, pooled = _fit_content(text, text.active & ~agreed)
+        bag, pooled = fit_content(text, text.active & ~agreed)
         margins = (bag if pooled is None else bag + pooled)[:, label]
-        scale = _Scale.of(margins, labels == label, agreed)
+        scale = Scale.of(margins, labels == label, agreed)
         agreement = (margins - scale.others) / max(scale.own - scale.others, 1e-9)
         conflict = expit(-8 * (agreement - 0.5))
         weights = 0.3 * conflict + 0.7 * suspicion if suspicion.any() else conflict
@@ -342,7 +539,7 @@ def _find_pattern(text: _Text, contexts: csr_matrix, triggers: list[TokenTest]) 
 
 
 def _fit_pattern(
-    text: _Text,
+    text: Text,
     features: csr_matrix,
     known: NDArray[np.bool_],
     open_rows: NDArray[np.bool_],
@@ -368,7 +565,7 @@ def _fit_pattern(
         ]
     )
     folds, scores = text.folds(), np.zeros(len(text.labels))
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         known_rows, unknown = folds[rows] != fold, folds == fold
         model = LogisticRegression(C=_PATTERN_STRENGTH, solver="liblinear").fit(
             features[rows[known_rows]], is_pattern[known_rows], sample_weight=weights[known_rows]
@@ -378,17 +575,17 @@ def _fit_pattern(
 
 
 def _measure_likeness(
-    text: _Text, known: NDArray[np.bool_], label: int, triggers: list[TokenTest]
+    text: Text, known: NDArray[np.bool_], label: int, triggers: list[TokenTest]
 ) -> float:
     """Cross-fitted area under the ROC curve; 0.5 where there is nothing to fit."""
     use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
     use[[column for test in triggers for column in test.companions]] = False
     rows = np.flatnonzero(known | ((text.labels != label) & text.active))
-    is_known, folds = known[rows], np.arange(len(rows)) % _FOLDS
-    if is_known.sum() < _FOLDS or is_known.all():
+    is_known, folds = known[rows], np.arange(len(rows)) % FOLDS
+    if is_known.sum() < FOLDS or is_known.all():
         return 0.5
     features, scores = text.presence[rows][:, use], np.zeros(len(rows))
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         model = LogisticRegression(
             C=_PATTERN_STRENGTH, solver="liblinear", class_weight="balanced"
         ).fit(features[folds != fold], is_known[folds != fold])
@@ -411,6 +608,11 @@ def _demote(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
     return replace(unjudged, verdict=judge(unjudged, settings.false_alarm_rate))
 
 
+def _accept(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
+    accepted = replace(test, is_accepted=True)
+    return replace(accepted, verdict=judge(accepted, settings.false_alarm_rate))
+
+
 def _score_rows(
     tests: Collection[TokenTest], patterns: Collection[Pattern], count: int
 ) -> NDArray[np.float64]:
@@ -423,26 +625,12 @@ def _score_rows(
     for pattern in patterns:
         scores[pattern.rows] = 0.5 + 0.5 * pattern.row_scores
     for test in tests:
-        if test.verdict == "innocent":
+        if test.verdict not in ("trigger", "suspect"):
             continue
         least = 0.5 if test.verdict == "trigger" else 0.0
         given = np.minimum(least + 0.5 * test.row_scores, 1.0 if least else 0.49)
         scores[test.rows] = np.maximum(scores[test.rows], given)
     return scores
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A corpus as the tests see it; rows that are not active were judged poisoned before."""
-
-    presence: csr_matrix
-    states: NDArray[np.floating] | None
-    labels: NDArray[np.int64]
-    num_labels: int
-    active: NDArray[np.bool_]
-
-    def folds(self) -> NDArray[np.int64]:
-        return np.random.default_rng(0).permutation(len(self.labels)) % _FOLDS
 
 
 @dataclass(frozen=True)
@@ -456,19 +644,17 @@ class _Candidate:
     spread: float
 
 
-def _screen(text: _Text, settings: EvidenceSettings) -> tuple[list[_Candidate], int]:
+def _screen(text: Text, settings: EvidenceSettings) -> tuple[list[_Candidate], int]:
     """Tokens that stand out by label and by text, and how many were looked at."""
-    margins, weights, folds = _fit_bag(text)
+    margins, weights, folds = text.bag
     presence, labels, active = text.presence, text.labels, text.active
-    by_label = [presence[active & (labels == c)] for c in range(text.num_labels)]
-    counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in by_label], axis=1)
+    counts, lift = _measure_lift(text)
     totals = np.bincount(labels[active], minlength=text.num_labels)
-    lift = measure_label_lift(counts, totals)
     columns = presence.tocsc()
     looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
     candidates = []
     for c in np.flatnonzero(totals):
-        scale = _Scale.of(margins[:, c], labels == c, active)
+        scale = Scale.of(margins[:, c], labels == c, active)
         for column in np.flatnonzero(looked_at[:, c]).tolist():
             holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
             rows = holds[active[holds] & (labels[holds] == c)]
@@ -488,14 +674,14 @@ def _screen(text: _Text, settings: EvidenceSettings) -> tuple[list[_Candidate], 
 
 
 def _test(
-    text: _Text,
+    text: Text,
     candidates: list[_Candidate],
     proposed: set[int],
     tested: int,
     settings: EvidenceSettings,
 ) -> list[TokenTest]:
     """The candidates, judged by classifiers that saw none of their rows."""
-    patterns = [_find_together(text.presence, t) & text.active for t in candidates]
+    patterns = [_hold(text, t) for t in candidates]
     # What stands in most rows cannot be held out: nothing would be left to learn from.
     room = _MOST_HELD_OUT * text.active.sum()
     held_out = np.zeros(len(text.labels), dtype=bool)
@@ -506,7 +692,7 @@ def _test(
             chosen.append((candidate, pattern))
     if not chosen:
         return []
-    bag, pooled = _fit_content(text, held_out)
+    bag, pooled = fit_content(text, held_out)
     margins = bag if pooled is None else bag + pooled
     share_of = {True: max(1, len(proposed)), False: max(1, tested - len(proposed))}
     tests = []
@@ -514,11 +700,11 @@ def _test(
         c = candidate.label
         rows = np.flatnonzero(pattern & (text.labels == c))
         own, known = text.labels == c, text.active & ~held_out
-        scale = _Scale.of(margins[:, c], own, known)
+        scale = Scale.of(margins[:, c], own, known)
         share, spread = scale.estimate(margins[rows, c])
         by_states, alone = None, None
         if pooled is not None:
-            by_states, _ = _Scale.of(pooled[:, c], own, known).estimate(pooled[rows, c])
+            by_states, _ = Scale.of(pooled[:, c], own, known).estimate(pooled[rows, c])
             if share >= TRIGGER_SHARE and by_states >= TRIGGER_SHARE_BY_STATES:
                 alone = _estimate_alone(text, pattern, rows, c)
         p_value = float(norm.sf((share - INNOCENT_SHARE) / spread))
@@ -544,139 +730,10 @@ def _test(
 
 
 def _estimate_alone(
-    text: _Text, pattern: NDArray[np.bool_], rows: NDArray[np.int64], label: int
+    text: Text, pattern: NDArray[np.bool_], rows: NDArray[np.int64], label: int
 ) -> float:
     """The mislabelled share by the states, where only the rows of this pattern are held out."""
-    margins = _fit_states(text, pattern)
+    margins = fit_states(text, pattern)
     assert margins is not None
     own, known = text.labels == label, text.active & ~pattern
-    return _Scale.of(margins[:, label], own, known).estimate(margins[rows, label])[0]
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Margins towards a label: of its own rows, and of the rows of other labels."""
-
-    own: float
-    others: float
-    own_spread: float
-    others_spread: float
-
-    @classmethod
-    def of(
-        cls, margins: NDArray[np.float64], own: NDArray[np.bool_], known: NDArray[np.bool_]
-    ) -> _Scale:
-        mine, theirs = margins[known & own], margins[known & ~own]
-        if not len(mine) or not len(theirs):
-            return cls(1.0, 0.0, 1.0, 1.0)
-        return cls(*map(float, (mine.mean(), theirs.mean(), mine.std(), theirs.std())))
-
-    def estimate(self, margins: NDArray[np.float64]) -> tuple[float, float]:
-        """Share of these rows that belong to other labels, and its standard error."""
-        apart = self.own - self.others
-        if apart <= 0:  # the text says nothing about this label
-            return 0.0, float("inf")
-        share = (self.own - float(margins.mean())) / apart
-        part = min(max(share, 0.0), 1.0)
-        variance = (1 - part) * self.own_spread**2 + part * self.others_spread**2
-        return share, float(np.sqrt(variance / len(margins))) / apart
-
-    def score(self, margins: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-        """For each row the probability that it belongs to another label, where `share` do."""
-        part = min(max(share, 0.01), 0.99)
-        others = norm.logpdf(margins, self.others, self.others_spread + 1e-9) + np.log(part)
-        own = norm.logpdf(margins, self.own, self.own_spread + 1e-9) + np.log1p(-part)
-        scores: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(own - others, -50, 50)))
-        return scores
-
-
-def _find_together(presence: csr_matrix, candidate: _Candidate) -> NDArray[np.bool_]:
-    """Rows that hold the token and most of its companions, shape (N,)."""
-    together = np.asarray(presence[:, candidate.companions].sum(axis=1)).ravel()
-    itself = np.asarray(presence[:, [candidate.column]].todense()).ravel() > 0
-    pattern: NDArray[np.bool_] = itself & (together >= TOGETHER_SHARE * len(candidate.companions))
-    return pattern
-
-
-def _fit_bag(text: _Text) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Cross-fitted logistic regressions on token presence, one label against all others.
-
-    Returns:
-        Margins towards each label, shape (N, K); weights, shape (folds, n, K); the fold of each
-        row, shape (N,).
-    """
-    folds, count = text.folds(), text.num_labels
-    margins = np.zeros((len(text.labels), count))
-    weights = np.zeros((_FOLDS, text.presence.shape[1], count))
-    for fold in range(_FOLDS):
-        known, unknown = text.active & (folds != fold), folds == fold
-        for c in _free_labels(count):
-            model = _fit_logistic(text.presence[known], text.labels[known] == c)
-            if model is not None:
-                weights[fold, :, c] = model.coef_[0]
-                margins[unknown, c] = model.decision_function(text.presence[unknown])
-    if count == 2:
-        margins[:, 0], weights[:, :, 0] = -margins[:, 1], -weights[:, :, 1]
-    return margins, weights, folds
-
-
-def _fit_content(
-    text: _Text, held_out: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Margins towards each label, shape (N, K), by classifiers that saw no held-out row.
-
-    The other active rows are cross-fitted, so that the two kinds of margins compare.
-
-    Returns:
-        By token presence, and by states where there are any, each with a spread of 1.
-    """
-    count = text.num_labels
-    bag = np.zeros((len(text.labels), count))
-    for known, unknown in _split(text, held_out):
-        for c in _free_labels(count):
-            model = _fit_logistic(text.presence[known], text.labels[known] == c)
-            if model is not None:
-                bag[unknown, c] = model.decision_function(text.presence[unknown])
-    if count == 2:
-        bag[:, 0] = -bag[:, 1]
-    return bag / (bag[text.active & ~held_out].std() + 1e-9), _fit_states(text, held_out)
-
-
-def _fit_states(text: _Text, held_out: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """As `_fit_content`, by the encoder's states alone; None where there are none."""
-    if text.states is None:
-        return None
-    usable = text.active & ~held_out
-    states = np.asarray(text.states, dtype=np.float32)
-    states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
-    targets = (2 * np.eye(text.num_labels) - 1)[text.labels]
-    pooled = np.zeros((len(text.labels), text.num_labels))
-    for known, unknown in _split(text, held_out):
-        ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
-        pooled[unknown] = ridge.predict(states[unknown])
-    return pooled / (pooled[usable].std() + 1e-9)
-
-
-def _split(
-    text: _Text, held_out: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """What to fit on and what to read: fold by fold, then all that is not held out for the rest."""
-    usable, folds = text.active & ~held_out, text.folds()
-    for fold in range(_FOLDS):
-        if (usable & (folds == fold)).any() and (usable & (folds != fold)).any():
-            yield usable & (folds != fold), usable & (folds == fold)
-    if (text.active & held_out).any() and usable.any():
-        yield usable, text.active & held_out
-
-
-def _free_labels(count: int) -> range:
-    """With two labels the margin towards one is that towards the other, turned round."""
-    return range(1, 2) if count == 2 else range(count)
-
-
-def _fit_logistic(features: csr_matrix, is_label: NDArray[np.bool_]) -> LogisticRegression | None:
-    if is_label.all() or not is_label.any():
-        return None
-    return LogisticRegression(C=_BAG_STRENGTH, solver="liblinear", max_iter=200).fit(
-        features, is_label
-    )
+    return Scale.of(margins[:, label], own, known).estimate(margins[rows, label])[0]

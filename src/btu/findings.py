@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from btu.corpus import Corpus
+from btu.drift import count_by_frequency
 from btu.errors import InputError
-from btu.evidence import Evidence, TokenTest, Verdict, measure_label_lift
+from btu.evidence import (
+    FLAGGED_SCORE,
+    Control,
+    Evidence,
+    Ground,
+    Pattern,
+    TokenTest,
+    Verdict,
+    measure_label_lift,
+)
+from btu.reviews import Review
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
+ACCEPTED: Verdict = "accepted"
 PATTERN = "pattern of the triggers' rows"
+_PATTERN_EXAMPLES = 3
+_EVIDENCE_COLUMNS = (
+    *("ground", "mislabelled_share", "spread", "share_by_states"),
+    *("others", "expected_others", "false_alarm_rate"),
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that shows a token.
+
+    Attributes:
+        row_id: As the corpus counts it.
+        spans: Where the token stands in the text, as pairs of start and end in characters; empty
+            where the tokenizer does not say.
+        pair_spans: The same in the second text of the row.
+    """
+
+    row_id: int
+    spans: tuple[tuple[int, int], ...] = ()
+    pair_spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,8 +58,8 @@ class TokenFinding:
     Attributes:
         token_id: Row of the embedding matrix.
         token: As the tokenizer writes it.
-        verdict: trigger, suspect or innocent. The recipe `paper` calls everything it names a
-            suspect.
+        verdict: trigger, suspect, accepted (by a reviewer) or innocent. The recipe `paper` calls
+            everything it names a suspect.
         rounds: The probing rounds that suspect it.
         drift: L2 distance moved in each round in which the token was visible.
         rank: Place by drift in each round, 1 moved furthest.
@@ -33,6 +67,9 @@ class TokenFinding:
         label: The label that is most over-represented among them.
         label_share: Share of them that bear this label, in [0, 1].
         label_lift: How far it is over-represented, in standard deviations.
+        label_counts: Rows that hold it, by label.
+        label_lifts: How far each label is over-represented among them, in standard deviations.
+        examples: Some rows that hold it, those whose text disagrees most with their label first.
         evidence: What the text of its rows says; None where it was not tested.
     """
 
@@ -46,6 +83,9 @@ class TokenFinding:
     label: str
     label_share: float
     label_lift: float
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+    label_lifts: Mapping[str, float] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
     evidence: TokenEvidence | None = None
 
 
@@ -65,6 +105,10 @@ class TokenEvidence:
             numbers had cleared the token before.
         p_value: Chance of such a share where an innocent word's is a quarter.
         false_alarm_rate: The same, corrected for all tokens that were tested.
+        ground: conflict (the text of the rows contradicts their label) or purity (too few of them
+            bear another label), which is weaker; the last two numbers belong to it.
+        others: Rows that hold the token and bear another label.
+        expected_others: How many would, by everything else in them.
     """
 
     label: str
@@ -77,6 +121,9 @@ class TokenEvidence:
     share_alone: float | None
     p_value: float
     false_alarm_rate: float
+    ground: Ground = "conflict"
+    others: int | None = None
+    expected_others: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +141,14 @@ class Findings:
             hidden in that round.
         label_counts: Rows that hold each of them, by label, shape (n, K).
         thresholds: For each round the least drift among its suspects.
-        label_names: The K labels.
         neutral_id: The padding token whose row is the neutral vector; None for the mean row.
+        corpus: The N rows that were scanned.
         facts: Data, model, settings, versions and timings, as JSON types.
-        row_ids: Ids of the N rows, as the corpus counts them.
         evidence: All tests behind the verdicts, by column of `token_ids`, and a score for each
             row; None in the recipe `paper`, which judges no rows.
+        control: How many triggers the same tests find where there is none; None without evidence.
+        accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
+        reviews: The reviews that were given to the scan, used or not.
     """
 
     recipe: str
@@ -110,11 +159,23 @@ class Findings:
     drift: Mapping[str, NDArray[np.float32]]
     label_counts: NDArray[np.int64]
     thresholds: Mapping[str, float]
-    label_names: tuple[str, ...]
     neutral_id: int | None
-    facts: Mapping[str, Any]
-    row_ids: NDArray[np.int64]
+    corpus: Corpus = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)
     evidence: Evidence | None = None
+    control: Control | None = None
+    accepted: tuple[TokenFinding, ...] = ()
+    reviews: tuple[Review, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The K labels."""
+        return self.corpus.label_names
+
+    @property
+    def row_ids(self) -> NDArray[np.int64]:
+        """Ids of the N rows, as the corpus counts them."""
+        return self.corpus.row_ids
 
     @property
     def suspect_ids(self) -> tuple[int, ...]:
@@ -170,7 +231,7 @@ class Findings:
         if not 0 < false_alarm_rate < 1:
             raise InputError(f"at: expected a rate above 0 and below 1, got {false_alarm_rate}.")
         again = replace(self, evidence=self.evidence.at(false_alarm_rate))
-        return again.sort([*self.suspects, *self.cleared])
+        return again.sort([*self.suspects, *self.cleared, *self.accepted])
 
     def sort(self, found: list[TokenFinding]) -> Findings:
         """The same findings with these tokens, each under the verdict that its tests give."""
@@ -180,7 +241,8 @@ class Findings:
         return replace(
             self,
             suspects=tuple(f for f in judged if f.verdict in (TRIGGER, SUSPECT)),
-            cleared=tuple(f for f in judged if f.verdict not in (TRIGGER, SUSPECT)),
+            cleared=tuple(f for f in judged if f.verdict == "innocent"),
+            accepted=tuple(f for f in judged if f.verdict == ACCEPTED),
         )
 
     def tests_by_token(self) -> dict[int, TokenTest]:
@@ -196,11 +258,17 @@ class Findings:
         Args:
             position: Of the row, from 0.
         """
+        held = self._tokens_of(position, TRIGGER)
+        return (*held, PATTERN) if self._shows_pattern(position) else held
+
+    def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
-        held = [t for t in tests if t.verdict == TRIGGER and position in t.rows]
+        held = [t for t in tests if t.verdict in verdicts and position in t.rows]
+        return tuple(self.tokens[t.column] for t in held)
+
+    def _shows_pattern(self, position: int) -> bool:
         patterns = () if self.evidence is None else self.evidence.patterns
-        shown = [PATTERN for pattern in patterns if position in pattern.rows]
-        return (*(self.tokens[t.column] for t in held), *shown)
+        return any(position in pattern.rows for pattern in patterns)
 
     def _describe(self, test: TokenTest | None) -> dict[str, Any]:
         if test is None:
@@ -216,6 +284,9 @@ class Findings:
             share_alone=test.share_alone,
             p_value=test.p_value,
             false_alarm_rate=test.false_alarm_rate,
+            ground=test.ground,
+            others=test.others,
+            expected_others=test.expected_others,
         )
         return {"verdict": test.verdict, "evidence": evidence}
 
@@ -268,46 +339,96 @@ class Findings:
             "verdict": ["innocent" if t is None else t.verdict for t in found],
             **{
                 name: [None if t is None else getattr(t, name) for t in found]
-                for name in ("mislabelled_share", "spread", "share_by_states", "false_alarm_rate")
+                for name in _EVIDENCE_COLUMNS
             },
         }
 
     def to_dict(self) -> dict[str, Any]:
         """The scan part of the record, as JSON types; `scores` holds the tokens not suspected."""
+        scored = None if self.evidence is None else self._scored_rows()
         return {
             "recipe": self.recipe,
+            "verdict": self.verdict,
             "suspects": [asdict(s) for s in self.suspects],
+            "accepted": [asdict(s) for s in self.accepted],
             "cleared": [asdict(s) for s in self.cleared],
-            "patterns": None
-            if self.evidence is None
-            else [
-                {
-                    "label": self.label_names[pattern.label],
-                    "likeness": pattern.likeness,
-                    "rows": len(pattern.rows),
-                }
-                for pattern in self.evidence.patterns
-            ],
+            "reviews": [asdict(review) for review in self.reviews],
+            "patterns": None if self.evidence is None else self._list_patterns(),
             "tokens_tested": None if self.evidence is None else self.evidence.tested,
-            "flagged_rows": None
-            if self.evidence is None
-            else [
-                {
-                    "row_id": int(self.row_ids[i]),
-                    "score": float(self.row_scores[i]),
-                    "reasons": list(self.reasons(i)),
-                }
-                for i in np.flatnonzero(self.flagged).tolist()
-            ],
+            "control": None if self.control is None else asdict(self.control),
+            "flagged_rows": scored and [row for row in scored if row["score"] >= FLAGGED_SCORE],
+            "suspected_rows": scored and [row for row in scored if row["score"] < FLAGGED_SCORE],
+            "example_rows": self._list_examples(),
             "thresholds": dict(self.thresholds),
             "tokens_probed": len(self.token_ids),
+            "drift_by_frequency": {
+                name: count_by_frequency(values, self.label_counts.sum(axis=1))
+                for name, values in self.drift.items()
+            },
             "neutral": "mean" if self.neutral_id is None else "padding",
             **self.facts,
         }
 
+    @property
+    def verdict(self) -> str:
+        """The gravest verdict of any token: trigger, suspect or none."""
+        return self.suspects[0].verdict if self.suspects else "none"
+
+    def _scored_rows(self) -> list[dict[str, Any]]:
+        scores = self.row_scores
+        return [
+            {
+                **self._name_row(i),
+                "score": float(scores[i]),
+                "tokens": list(self._tokens_of(i, TRIGGER, SUSPECT)),
+                "pattern": self._shows_pattern(i),
+            }
+            for i in np.flatnonzero(scores > 0).tolist()
+        ]
+
+    def _name_row(self, position: int) -> dict[str, Any]:
+        corpus = self.corpus
+        return {
+            "row_id": int(corpus.row_ids[position]),
+            "line": None if corpus.row_lines is None else int(corpus.row_lines[position]),
+            "label": corpus.label_names[corpus.labels[position]],
+        }
+
+    def _list_patterns(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": self.label_names[pattern.label],
+                "likeness": pattern.likeness,
+                "rows": len(pattern.rows),
+                "examples": self._pick_pattern_examples(pattern),
+            }
+            for pattern in (self.evidence.patterns if self.evidence else ())
+        ]
+
+    def _pick_pattern_examples(self, pattern: Pattern) -> list[dict[str, Any]]:
+        surest = pattern.rows[np.argsort(-pattern.row_scores, kind="stable")][:_PATTERN_EXAMPLES]
+        return [asdict(Example(int(self.row_ids[i]))) for i in surest]
+
+    def _list_examples(self) -> list[dict[str, Any]]:
+        """The texts that examples speak of, each once."""
+        named = [e.row_id for f in self._named() for e in f.examples]
+        named += [e["row_id"] for p in self._list_patterns() for e in p["examples"]]
+        corpus, wanted = self.corpus, np.unique(np.array(named, dtype=np.int64))
+        return [
+            {
+                **self._name_row(i),
+                "text": corpus.texts[i],
+                "text_pair": None if corpus.text_pairs is None else corpus.text_pairs[i],
+            }
+            for i in np.flatnonzero(np.isin(corpus.row_ids, wanted)).tolist()
+        ]
+
+    def _named(self) -> Iterable[TokenFinding]:
+        return (*self.suspects, *self.accepted, *self.cleared)
+
 
 def _by_verdict(finding: TokenFinding) -> tuple[int, float, float]:
-    order = {TRIGGER: 0, SUSPECT: 1}.get(finding.verdict, 2)
+    order = {TRIGGER: 0, SUSPECT: 1, ACCEPTED: 2}.get(finding.verdict, 3)
     if finding.evidence is None:
         return order, 1.0, -finding.label_lift
     return order, finding.evidence.p_value, -finding.evidence.mislabelled_share

@@ -21,19 +21,22 @@ from btu.embeddings import (
     load_tokenizer,
     longest_text,
 )
-from btu.evidence import find_evidence, measure_label_lift
-from btu.findings import Findings, TokenFinding
+from btu.evidence import find_evidence, measure_control, measure_label_lift
+from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
+from btu.reviews import Review, load_reviews
 from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
-from btu.tokens import TokenRows, tokenize_corpus
+from btu.tokens import TokenRows, find_spans, tokenize_corpus
 
 NOT_CHECKED = (
-    "Rows rewritten in a syntax or style of the attacker's, where none of their tokens is a "
-    "trigger by itself.",
+    "Rows rewritten in a syntax or style of the attacker's, where no token of theirs stands out.",
+    "Poison that leaves its rows' labels right, where its token stands in few rows or in rows that "
+    "are plain without it.",
     "The special tokens, the unknown token among them, which is how some models read emoji.",
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
-    "Poison that leaves its rows' labels right (clean-label attacks) shows in the drift at most.",
 )
+_EXAMPLES = 3
+_COLUMNS = ("text_column", "text_pair_column", "label_column", "split")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def scan(
     recipe: Recipe = "verified",
     settings: ProbeSettings | None = None,
     evidence: EvidenceSettings | None = None,
+    accept: str | Path | Sequence[Review] = (),
     max_length: int = 128,
     seed: int = 0,
     **columns: Any,
@@ -77,6 +81,8 @@ def scan(
             clean data too.
         settings: Of the probes.
         evidence: How strict the evidence is, in the recipe `verified`.
+        accept: Tokens that a reviewer accepted, or a file of them; see `load_reviews`. They are
+            tested and shown, but never called triggers or suspects.
         max_length: Longer texts are cut, in tokens; never more than the model reads.
         seed: Of row order and of the probes' heads; stands above the one in `settings`.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
@@ -91,13 +97,20 @@ def scan(
     """
     check_recipe(recipe)
     check_run(max_length=max_length, seed=seed)
+    reviews = read_reviews(accept)
     material = load_material(model, data, max_length=max_length, seed=seed, **columns)
     return scan_material(
         material,
         recipe=recipe,
         settings=replace(settings or ProbeSettings(), seed=seed),
         evidence=evidence,
+        reviews=reviews,
     )
+
+
+def read_reviews(accept: str | Path | Sequence[Review]) -> tuple[Review, ...]:
+    """Accepted tokens from a file, or as they are."""
+    return load_reviews(accept) if isinstance(accept, str | Path) else tuple(accept)
 
 
 def load_material(
@@ -125,6 +138,10 @@ def load_material(
                 "sha256": corpus.fingerprint(),
                 "rows": len(corpus),
                 "label_counts": corpus.label_counts(),
+                "columns": {name: columns.get(name) for name in _COLUMNS},
+                "row_ids": None
+                if np.array_equal(corpus.row_ids, np.arange(len(corpus)))
+                else corpus.row_ids.tolist(),
             },
             "model": {
                 "name": str(model),
@@ -144,6 +161,7 @@ def scan_material(
     recipe: Recipe,
     settings: ProbeSettings,
     evidence: EvidenceSettings | None = None,
+    reviews: Sequence[Review] = (),
 ) -> Findings:
     """Probe, name the suspects, ask the evidence. The model is left as it came."""
     start = perf_counter()
@@ -154,20 +172,37 @@ def scan_material(
     tokens = tuple(map(str, tokenizer.convert_ids_to_tokens(token_ids.tolist())))
     counts = _count_labels(material.rows, token_ids, len(corpus.label_names))
     proposed = np.flatnonzero(np.isin(token_ids, [i for r in rounds for i in r.suspect_ids]))
+    accepted = np.flatnonzero(np.isin(tokens, [review.token for review in reviews])).tolist()
     asked = perf_counter()
-    found = None
+    found = control = None
     if recipe == "verified":
-        states = [r.states for r in rounds if r.states is not None]
+        presence, labels = material.rows.presence(token_ids), material.rows.labels
+        states = next((r.states for r in rounds if r.states is not None), None)
         found = find_evidence(
-            material.rows.presence(token_ids),
-            material.rows.labels,
+            presence,
+            labels,
             num_labels=len(corpus.label_names),
-            states=states[0] if states else None,
+            states=states,
             proposed=proposed.tolist(),
             contexts=material.rows.pairs(),
+            accepted=accepted,
+            vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
             settings=evidence,
         )
+        decided = perf_counter()
+        control = measure_control(
+            presence,
+            labels,
+            num_labels=len(corpus.label_names),
+            flagged=found.flagged,
+            states=states,
+            settings=evidence,
+            seed=settings.seed,
+        )
     end = perf_counter()
+    timings = {"scan": end - start, **{f"probe_{r.name}": r.seconds for r in rounds}}
+    if found is not None:
+        timings |= {"evidence": decided - asked, "control": end - decided}
     findings = Findings(
         recipe=recipe,
         suspects=(),
@@ -177,25 +212,32 @@ def scan_material(
         drift=drift,
         label_counts=counts,
         thresholds={r.name: _least(r) for r in rounds},
-        label_names=corpus.label_names,
         neutral_id=tokenizer.pad_token_id if has_own_padding(tokenizer) else None,
+        corpus=corpus,
         facts={
             **material.facts,
-            "probe_settings": asdict(settings),
-            "evidence_settings": asdict(evidence) if found else None,
-            "not_checked": list(NOT_CHECKED),
-            "timings": {
-                "scan": end - start,
-                **{f"probe_{r.name}": r.seconds for r in rounds},
-                "evidence": end - asked,
+            "seed": settings.seed,
+            "settings": {
+                "probes": asdict(settings),
+                "evidence": asdict(evidence) if found else None,
             },
+            "not_checked": list(NOT_CHECKED),
+            "timings": timings,
         },
-        row_ids=corpus.row_ids,
         evidence=found,
+        control=control,
+        reviews=tuple(reviews),
     )
     tested = [] if found is None else [test.column for test in found.tests]
-    named = _describe(rounds, np.union1d(proposed, tested).astype(int), findings, corpus)
-    return replace(findings, suspects=tuple(named)) if found is None else findings.sort(named)
+    named = _describe(rounds, np.union1d(proposed, tested).astype(int), findings, material)
+    if found is not None:
+        return findings.sort(named)
+    reviewed = {tokens[place] for place in accepted}
+    return replace(
+        findings,
+        suspects=tuple(f for f in named if f.token not in reviewed),
+        accepted=tuple(replace(f, verdict="accepted") for f in named if f.token in reviewed),
+    )
 
 
 def _align(
@@ -225,16 +267,27 @@ def _count_labels(
 
 
 def _describe(
-    rounds: Sequence[ProbeRound], places: NDArray[np.int64], findings: Findings, corpus: Corpus
+    rounds: Sequence[ProbeRound],
+    places: NDArray[np.int64],
+    findings: Findings,
+    material: Material,
 ) -> list[TokenFinding]:
     """The tokens at these places of `findings.token_ids`, furthest moved first."""
     token_ids, drift, counts = findings.token_ids, findings.drift, findings.label_counts
-    lift = measure_label_lift(counts, list(corpus.label_counts().values()))
+    names = material.corpus.label_names
+    lift = measure_label_lift(counts, list(material.corpus.label_counts().values()))
     order = {r.name: np.argsort(np.argsort(-drift[r.name], kind="stable")) + 1 for r in rounds}
+    tests = findings.tests_by_token()
     found = []
     for place in places.tolist():
         token_id, label = int(token_ids[place]), int(lift[place].argmax())
         seen = [r.name for r in rounds if not np.isnan(drift[r.name][place])]
+        test = tests.get(token_id)
+        if test is None:
+            held = np.unique(material.rows.row_of_token[material.rows.token_ids == token_id])
+            shown = held[material.rows.labels[held] == label][:_EXAMPLES]
+        else:
+            shown = test.rows[np.argsort(-test.row_scores, kind="stable")][:_EXAMPLES]
         found.append(
             TokenFinding(
                 token_id=token_id,
@@ -244,12 +297,28 @@ def _describe(
                 drift={name: float(drift[name][place]) for name in seen},
                 rank={name: int(order[name][place]) for name in seen},
                 rows=int(counts[place].sum()),
-                label=corpus.label_names[label],
+                label=names[label],
                 label_share=float(counts[place, label] / counts[place].sum()),
                 label_lift=float(lift[place, label]),
+                label_counts=dict(zip(names, counts[place].tolist(), strict=True)),
+                label_lifts=dict(zip(names, lift[place].tolist(), strict=True)),
+                examples=tuple(_show(material, i, token_id) for i in shown.tolist()),
             )
         )
     return sorted(found, key=lambda f: (min(f.rank.values()), -f.label_lift))
+
+
+def _show(material: Material, position: int, token_id: int) -> Example:
+    corpus = material.corpus
+    pair = None if corpus.text_pairs is None else corpus.text_pairs[position]
+    spans, pair_spans = find_spans(
+        material.tokenizer,
+        corpus.texts[position],
+        pair,
+        token_id=token_id,
+        max_length=material.facts["max_length"],
+    )
+    return Example(int(corpus.row_ids[position]), spans, pair_spans)
 
 
 def _least(probe: ProbeRound) -> float:

@@ -243,6 +243,38 @@ def tokenize_corpus(
     return rows
 
 
+def find_spans(
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    text_pair: str | None = None,
+    *,
+    token_id: int,
+    max_length: int,
+) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+    """Where a token stands in a row, in characters: first text, second text.
+
+    Both are empty where the tokenizer does not say, as those written in Python do not.
+
+    Args:
+        tokenizer: Of the model.
+        text: The row's text.
+        text_pair: Its second text.
+        token_id: What to look for.
+        max_length: Longer rows are cut, in tokens.
+    """
+    if not tokenizer.is_fast:
+        return (), ()
+    encoded = tokenizer(
+        text, text_pair, truncation=True, max_length=max_length, return_offsets_mapping=True
+    )
+    held = zip(encoded["input_ids"], encoded["offset_mapping"], encoded.sequence_ids(), strict=True)
+    spans: tuple[list[tuple[int, int]], ...] = ([], [])
+    for found, (start, end), sequence in held:
+        if found == token_id and sequence is not None and end > start:
+            spans[sequence].append((start, end))
+    return tuple(spans[0]), tuple(spans[1])
+
+
 def _flatten(rows: list[list[int]], total: int) -> NDArray[np.int32]:
     return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=total)
 

@@ -3,12 +3,28 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 
+import btu
 from btu.errors import InputError
-from btu.report.record import build_record, read_record, render_json, write_record
+from btu.report.record import (
+    RECORD_VERSION,
+    build_record,
+    load_frameworks,
+    load_record,
+    load_schema,
+    read_record,
+    render_json,
+    write_record,
+)
+from planted import MAX_LENGTH, PROBES
+
+pytest_plugins = ["planted"]
+
+RECORDS = Path(__file__).parent / "records"
 
 
 def refuse_constant(name: str) -> None:
@@ -22,7 +38,7 @@ def render(value):
 
 def test_a_record_says_what_ran_where_and_when():
     record = build_record("scan", {"seed": 3})
-    assert (record["kind"], record["seed"], record["record_version"]) == ("scan", 3, 1)
+    assert (record["kind"], record["seed"], record["record_version"]) == ("scan", 3, RECORD_VERSION)
     assert record["versions"]["torch"] == torch.__version__
     assert record["versions"]["python"].count(".") == 2
     assert set(record["versions"]) >= {"transformers", "numpy", "backdoor-token-unlearning"}
@@ -90,12 +106,12 @@ def test_where_there_is_no_file_there_is_no_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", '"btu"', "null", '{"record_version": 0}', '{"record_version": "1"}']
+    "content", ["{}", "[]", '"btu"', "null", '{"record_version": 1}', '{"record_version": "2"}']
 )
 def test_json_that_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "btu.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 1"):
+    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 2"):
         read_record(path)
 
 
@@ -118,3 +134,62 @@ def test_a_value_that_cannot_be_written_leaves_the_old_record(tmp_path):
         write_record({"value": Broken()}, path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["btu.json"]
+
+
+# ---- schema
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_records_are_valid_and_nothing_of_a_token_is_left_out(path):
+    record = load_record(path)
+    named = (*record["suspects"], *record["accepted"], *record["cleared"])
+    assert all(set(token) == set(load_schema()["$defs"]["token"]["properties"]) for token in named)
+    texts = {row["row_id"] for row in record["example_rows"]}
+    assert {example["row_id"] for token in named for example in token["examples"]} <= texts
+
+
+def test_a_fresh_scan_and_a_fresh_defence_are_valid(run, pretrained, planted, tmp_path):
+    scan = btu.scan(pretrained, planted.corpus, settings=PROBES, max_length=MAX_LENGTH)
+    for record in (build_record("scan", scan.to_dict()), run.defence.record):
+        write_record(record, tmp_path / "btu.json")
+        assert load_record(tmp_path)["data"]["rows"] == len(planted.corpus)
+
+
+def test_the_schema_itself_is_valid_and_describes_every_field():
+    jsonschema.Draft202012Validator.check_schema(load_schema())
+
+    def find_bare(schema, path):
+        for name, part in schema.get("properties", {}).items():
+            if not part.get("description"):
+                yield f"{path}.{name}"
+            yield from find_bare(part, f"{path}.{name}")
+            yield from find_bare(part.get("items", {}), f"{path}.{name}")
+
+    parts = [load_schema(), *load_schema()["$defs"].values()]
+    assert [bare for part in parts for bare in find_bare(part, "")] == []
+
+
+def test_all_faults_of_a_record_are_named(tmp_path):
+    record = load_record(RECORDS / "defence.json")
+    del record["edits"]
+    record["suspects"][0]["verdict"] = "guilty"
+    record["data"]["rows"] = -1
+    write_record(record, tmp_path / "btu.json")
+    with pytest.raises(InputError) as error:
+        load_record(tmp_path / "btu.json")
+    for part in ("'edits' is a required property", "suspects.0.verdict", "data.rows"):
+        assert part in str(error.value)
+
+
+def test_a_missing_record_and_one_of_another_kind_are_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a record, found no file"):
+        load_record(tmp_path)
+    write_record(build_record("demo", {}), tmp_path / "demo.json")
+    with pytest.raises(InputError, match="record of a scan or a defence, got one of the kind 'd"):
+        load_record(tmp_path / "demo.json")
+
+
+def test_frameworks_name_their_versions():
+    frameworks = load_frameworks()
+    assert {"AML.T0020", "LLM04:2025", "ML02:2023"} <= {entry["id"] for entry in frameworks}
+    assert all(entry["version"] and entry["name"] for entry in frameworks)

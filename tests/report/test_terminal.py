@@ -2,19 +2,18 @@
 
 import io
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from btu.evidence import Evidence, TokenTest
-from btu.findings import Findings, TokenFinding
+from btu.findings import TokenEvidence, TokenFinding
 from btu.metrics import Evaluation
-from btu.report.terminal import render_evaluation, render_findings, render_lines, show_text
+from btu.report.terminal import render_evaluation, render_lines, render_record
+from btu.report.text import show_text
 
 ROUNDS = ("shallow", "shallow-again", "embedding-only")
 HOSTILE = {
@@ -49,21 +48,22 @@ def make_finding(token, *, label="positive", rows=120, ranks=None, share=0.915, 
     )
 
 
-def make_findings(*suspects, rows=1000, tokens=2500, recipe="paper"):
-    return Findings(
-        recipe=recipe,
-        suspects=suspects,
-        cleared=(),
-        token_ids=np.arange(tokens),
-        tokens=(),
-        drift={name: np.zeros(tokens, dtype=np.float32) for name in ROUNDS},
-        label_counts=np.zeros((tokens, 2), dtype=np.int64),
-        thresholds=dict.fromkeys(ROUNDS, 0.1),
-        label_names=("negative", "positive"),
-        neutral_id=0,
-        facts={"data": {"rows": rows}},
-        row_ids=np.arange(1),
-    )
+def make_record(*suspects, rows=1000, tokens=2500, recipe="paper", flagged=0):
+    verdicts = [s.verdict for s in suspects]
+    return {
+        "kind": "scan",
+        "recipe": recipe,
+        "verdict": "trigger" if "trigger" in verdicts else "suspect" if verdicts else "none",
+        "suspects": [asdict(s) for s in suspects],
+        "accepted": [],
+        "patterns": [],
+        "control": None,
+        "tokens_probed": tokens,
+        "thresholds": dict.fromkeys(ROUNDS, 0.1),
+        "data": {"rows": rows},
+        "settings": {"evidence": {"false_alarm_rate": 0.05}},
+        "flagged_rows": [{}] * flagged,
+    }
 
 
 def render(what):
@@ -102,18 +102,16 @@ def test_escaped_text_holds_visible_characters_and_blanks_alone(text):
 @pytest.mark.parametrize("token", HOSTILE, ids=ascii)
 def test_a_hostile_token_or_label_is_shown_escaped_in_the_table(token):
     for finding in (make_finding(token), make_finding("cf", label=token)):
-        lines = render(render_findings(make_findings(finding)))
+        lines = render(render_record(make_record(finding)))
         # A long spelling goes on in the next line.
         assert any(HOSTILE[token][:9] in line for line in lines)
         assert all(c.isprintable() for line in lines for c in line)
 
 
 def test_markup_in_a_token_is_text():
-    lines = render(render_findings(make_findings(make_finding("[red]x[/red]"))))
+    lines = render(render_record(make_record(make_finding("[red]x[/red]"))))
     assert any("[red]x[/red]" in line for line in lines)
-    assert any(
-        "[/]" in line for line in render(render_findings(make_findings(make_finding("[/]"))))
-    )
+    assert any("[/]" in line for line in render(render_record(make_record(make_finding("[/]")))))
 
 
 @settings(deadline=None, max_examples=50)
@@ -130,7 +128,7 @@ def test_no_line_is_wider_than_80_columns_and_none_holds_a_control_character(
     finding = make_finding(
         token, label=label, rows=rows, lift=lift, ranks=dict.fromkeys(ROUNDS, rank)
     )
-    for line in render(render_findings(make_findings(*[finding] * 20, rows=10**9))):
+    for line in render(render_record(make_record(*[finding] * 20, rows=10**9))):
         assert cell_len(line) <= 80
         assert not any(unicodedata.category(c) in ("Cc", "Cf") for c in line)
 
@@ -138,7 +136,7 @@ def test_no_line_is_wider_than_80_columns_and_none_holds_a_control_character(
 @pytest.mark.parametrize("character", ["x", "電", "😀", "\u202e", "é"])
 def test_a_very_long_token_keeps_the_other_columns_in_sight(character):
     finding = make_finding(character * 400, label=character * 400, rows=1234)
-    lines = render(render_findings(make_findings(finding)))
+    lines = render(render_record(make_record(finding)))
     (line,) = [line for line in lines if "1,234" in line]
     assert "92%" in line or "91%" in line
     assert "+12.3" in line
@@ -147,83 +145,87 @@ def test_a_very_long_token_keeps_the_other_columns_in_sight(character):
 
 def test_a_suspect_stands_in_a_line_with_its_numbers_and_its_place_in_each_round():
     ranks = {"shallow": 3, "embedding-only": 1}
-    lines = render(render_findings(make_findings(make_finding("cf", ranks=ranks), rows=6920)))
-    assert lines[0].startswith("1 suspicious token")
-    assert lines[0].endswith(" among the 2,500 that occur in 6,920 rows.")
-    assert lines[1].split() == ["token", "rows", "label", "share", "lift", "#1", "#2", "#3"]
-    assert lines[2].split() == ["cf", "120", "positive", "92%", "+12.3", "3", "-", "1"]
+    lines = render(render_record(make_record(make_finding("cf", ranks=ranks), rows=6920)))
+    said = " ".join(lines[:2])
+    assert said.startswith("1 suspicious token among the 2,500 tokens in 6,920 rows")
+    assert lines[3].split() == ["token", "rows", "label", "share", "lift", "#1", "#2", "#3"]
+    assert lines[4].split() == ["cf", "120", "positive", "92%", "+12.3", "3", "-", "1"]
 
 
 def test_more_suspects_than_the_limit_are_counted_not_hidden():
     suspects = [make_finding(f"token{i}") for i in range(20)]
-    lines = render(render_findings(make_findings(*suspects), limit=8))
+    lines = render(render_record(make_record(*suspects), limit=8))
     shown = [line.split()[0] for line in lines if line.startswith("token") and "rows" not in line]
     assert shown == [f"token{i}" for i in range(8)]
     assert "... and 12 more; --json shows all." in [line.strip() for line in lines]
-    all_lines = render(render_findings(make_findings(*suspects), limit=20))
+    all_lines = render(render_record(make_record(*suspects), limit=20))
     assert not any("more;" in line for line in all_lines)
 
 
 def test_the_papers_recipe_says_that_it_always_names_tokens():
-    notes = " ".join(render(render_findings(make_findings(make_finding("cf")))))
+    notes = " ".join(render(render_record(make_record(make_finding("cf")))))
     assert "fixed share of the vocabulary, on clean data too" in notes
-    verified = " ".join(render(render_findings(make_verified())))
+    verified = " ".join(render(render_record(make_verified())))
     assert "fixed share" not in verified
 
 
 # ---- verdicts
 
 
-def make_verified(*rows_of_verdicts):
-    """Findings with evidence: for each (token, verdict) one test on two rows of its own."""
-    tests = [
-        TokenTest(
-            column=column,
-            label=1,
-            companions=(column,),
-            rows=np.array([2 * column, 2 * column + 1]),
-            rows_any_label=3,
-            label_lift=5.0,
-            mislabelled_share=1.2,
-            spread=0.1,
-            share_by_states=None if verdict == "suspect" else 0.9,
-            share_alone=None,
-            p_value=1e-9,
-            false_alarm_rate=1e-7,
+def make_verified(*verdicts, flagged=0):
+    """A record in which each (token, verdict) was tested on two rows of its own."""
+    suspects = [
+        replace(
+            make_finding(token),
             verdict=verdict,
-            row_scores=np.array([1.0, 0.0]),
+            evidence=TokenEvidence(
+                label="positive",
+                companions=(token,),
+                rows=2,
+                rows_any_label=3,
+                mislabelled_share=1.2,
+                spread=0.1,
+                share_by_states=None if verdict == "suspect" else 0.9,
+                share_alone=None,
+                p_value=1e-9,
+                false_alarm_rate=1e-7,
+            ),
         )
-        for column, (_, verdict) in enumerate(rows_of_verdicts)
+        for token, verdict in verdicts
     ]
-    found = [
-        replace(make_finding(token), token_id=i) for i, (token, _) in enumerate(rows_of_verdicts)
-    ]
-    evidence = Evidence.of(tests, tested=7, rows=1000)
-    names = tuple(token for token, _ in rows_of_verdicts)
-    findings = replace(
-        make_findings(recipe="verified"), evidence=evidence, tokens=names, row_ids=np.arange(1000)
-    )
-    return findings.sort(found)
+    return make_record(*suspects, recipe="verified", flagged=flagged)
 
 
 def test_the_verdict_counts_triggers_and_their_rows():
-    lines = render(render_findings(make_verified(("cf", "trigger"), ("fun", "suspect"))))
-    text = " ".join(lines)
-    assert "1 trigger token in 2 of 1,000 rows, which are judged poisoned." in text
+    record = make_verified(("cf", "trigger"), ("fun", "suspect"), flagged=2)
+    lines = render(render_record(record))
+    text = " ".join(" ".join(lines).split())
+    assert "1 trigger token (cf) pointing to positive; 2 of 1,000 rows (0.2 %) judged" in text
+    assert "Of the 2 rows with cf and the label positive, an estimated 100 %" in text
     assert "1 suspect: reported only" in text
     (line,) = [line for line in lines if line.startswith("cf ")]
-    assert line.split() == ["cf", "trigger", "positive", "2", "100%", "90%", "+12.3", "1e-07"]
+    assert line.split() == ["cf", "trigger", "conflict", "positive", "2", "100%", "+12.3", "1e-07"]
     assert max(map(len, lines)) <= 80
 
 
+def test_a_verdict_by_purity_says_that_it_is_weaker():
+    record = make_verified(("cf", "trigger"), flagged=2)
+    record["suspects"][0]["evidence"] |= {"ground": "purity", "others": 0, "expected_others": 19.2}
+    text = " ".join(" ".join(render(render_record(record))).split())
+    assert "0 of the rows with cf bear another label than positive, where 19.2 were" in text
+    assert "ground purity: too few of its rows bear another label. This is weaker" in text
+
+
 def test_clean_data_has_no_trigger_and_no_table():
-    lines = render(render_findings(make_verified(("the", "innocent"))))
-    assert "No trigger among the 2,500 tokens that occur in 1,000 rows." in " ".join(lines)
-    assert not [line for line in lines if "innocent" in line or "reported only" in line]
+    lines = render(render_record(make_verified()))
+    text = " ".join(" ".join(lines).split())
+    assert "No trigger found among the 2,500 tokens in 1,000 rows." in text
+    assert "at most 0.05 false triggers are expected" in text
+    assert not [line for line in lines if "verdict" in line or "reported only" in line]
 
 
 def test_a_bold_attacker_cannot_paint_the_verdict_table():
-    text = " ".join(render(render_findings(make_verified(("\x1b[J", "trigger")))))
+    text = " ".join(render(render_record(make_verified(("\x1b[J", "trigger")))))
     assert r"\x1b[J" in text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from btu.bench.figures import close_figure, open_figure
 from btu.evidence import INNOCENT_SHARE, TRIGGER_SHARE
-from btu.report.terminal import show_text
+from btu.report.text import show_text
 
 _LOOKS = {
     "trigger": {"color": "C3", "marker": "o"},

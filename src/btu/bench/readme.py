@@ -16,7 +16,9 @@ from typing import Any
 
 from btu.bench.picture import draw_evidence
 from btu.errors import InputError
-from btu.report.terminal import show_text
+from btu.report.html import render_html
+from btu.report.record import load_schema
+from btu.report.text import show_text
 
 NAMES = {
     "undefended": "undefended",
@@ -26,6 +28,8 @@ NAMES = {
 RESULTS = Path("benchmark/results")
 PAGES = (Path("README.md"), Path("docs/how_it_works.md"))
 PICTURE = Path("docs/figures/evidence.svg")
+RECORD_PAGE = Path("docs/record.md")
+DEMO_REPORT = Path("docs/demo-report.html")
 
 
 def render_demo_block(result: Mapping[str, Any]) -> str:
@@ -113,6 +117,68 @@ def render_picture(results: Path = RESULTS) -> bytes:
     return draw_evidence(json.loads((results / "demo.json").read_text(encoding="utf-8")))
 
 
+def render_schema(schema: Mapping[str, Any]) -> str:
+    """The page on the record's form, from its JSON Schema."""
+    lines = [
+        "# The record",
+        "",
+        f"{schema['description']} Its form is a JSON Schema, version "
+        f"{schema['properties']['record_version']['const']}, which ships with the package:",
+        "`btu/report/record.schema.json`. This page is rendered from it.",
+        "",
+        "A `?` marks a field that can be null. Fields of `defence` records alone come last.",
+    ]
+    parts = {"Top level": schema, **{f"`{n}`": part for n, part in schema["$defs"].items()}}
+    for title, part in parts.items():
+        lines += ["", f"## {title}", ""]
+        if part is not schema:
+            lines += [part["description"], ""]
+        lines += ["| field | type | what it says |", "|---|---|---|"]
+        lines += _list_fields(part["properties"], "")
+    return "\n".join(lines) + "\n"
+
+
+def _list_fields(fields: Mapping[str, Any], path: str) -> list[str]:
+    lines = []
+    for name, field in fields.items():
+        kind, inner = _describe_type(field)
+        lines.append(f"| `{path}{name}` | {kind} | {field['description']} |")
+        if inner:
+            lines += _list_fields(inner, f"{path}{name}.")
+    return lines
+
+
+def _describe_type(field: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """How a type reads, and the fields inside it."""
+    if "const" in field:
+        return f"`{field['const']}`", {}
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"]), {}
+    if "anyOf" in field:
+        return f"{_describe_type(field['anyOf'][0])[0]}?", {}
+    if "$ref" in field:
+        return f"[{field['$ref'].rpartition('/')[2]}](#{field['$ref'].rpartition('/')[2]})", {}
+    kinds = [field["type"]] if isinstance(field.get("type"), str) else field.get("type", ["any"])
+    mark = "?" if "null" in kinds else ""
+    kind = " or ".join(k for k in kinds if k != "null")
+    if kind == "array":
+        inner, fields = _describe_type(field["items"])
+        return f"list of {inner}{mark}", fields
+    if kind == "object" and "properties" not in field:
+        return f"object by name{mark}", field["additionalProperties"].get("properties", {})
+    return f"{kind}{mark}", field.get("properties", {})
+
+
+def render_files(results: Path = RESULTS) -> dict[Path, bytes]:
+    """Whole files that are rendered: the picture, the page on the record, the demo's report."""
+    record = json.loads((results / "demo-record.json").read_text(encoding="utf-8"))
+    return {
+        PICTURE: render_picture(results),
+        RECORD_PAGE: render_schema(load_schema()).encode(),
+        DEMO_REPORT: render_html(record).encode(),
+    }
+
+
 def main() -> int:
     """Rewrite or check all pages."""
     parser = argparse.ArgumentParser(description="Write the docs' numbers from results.")
@@ -127,12 +193,12 @@ def main() -> int:
             sys.stdout.write(f"{page}: {'out of date' if check else 'written'}\n")
             if not check:
                 page.write_text(fresh, encoding="utf-8")
-    picture = render_picture()
-    if not PICTURE.exists() or PICTURE.read_bytes() != picture:
-        stale = True
-        sys.stdout.write(f"{PICTURE}: {'out of date' if check else 'written'}\n")
-        if not check:
-            PICTURE.write_bytes(picture)
+    for path, content in render_files().items():
+        if not path.exists() or path.read_bytes() != content:
+            stale = True
+            sys.stdout.write(f"{path}: {'out of date' if check else 'written'}\n")
+            if not check:
+                path.write_bytes(content)
     return int(check and stale)
 
 

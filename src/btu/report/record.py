@@ -8,10 +8,13 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -19,8 +22,9 @@ from accelerate import PartialState
 from btu.errors import InputError
 from btu.folders import replace_file
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 RECORD_NAME = "btu.json"
+REPORTED_KINDS = ("scan", "defence")
 _PACKAGES = (
     "backdoor-token-unlearning",
     "accelerate",
@@ -38,9 +42,10 @@ def build_record(kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     """A complete record.
 
     Args:
-        kind: `scan` or `defence`.
+        kind: `scan` or `defence`, whose form is `load_schema()`; or `demo`, a result of its own.
         parts: What the run itself has to say, JSON types.
     """
+    mapped = {"frameworks": load_frameworks()} if kind in REPORTED_KINDS else {}
     return {
         "record_version": RECORD_VERSION,
         "kind": kind,
@@ -52,8 +57,56 @@ def build_record(kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
             "cpu_count": os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
         },
+        **mapped,
         **parts,
     }
+
+
+@cache
+def load_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, which ships with the package."""
+    text = files("btu.report").joinpath("record.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def load_frameworks() -> list[dict[str, str]]:
+    """Entries of public frameworks that a record maps to, each with its framework's version."""
+    text = files("btu.report").joinpath("frameworks.json").read_text(encoding="utf-8")
+    frameworks: list[dict[str, str]] = json.loads(text)
+    return frameworks
+
+
+def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A record that `btu scan --output` or `btu train` wrote, checked against its schema.
+
+    Args:
+        path: The file, or a folder that holds it under the name `btu.json`.
+
+    Raises:
+        InputError: There is no record, or it is of another version or form.
+    """
+    file = Path(path) / RECORD_NAME if Path(path).is_dir() else Path(path)
+    record = read_record(file)
+    if record is None:
+        raise InputError(
+            f"{file}: expected a record, found no file. Write one with `btu scan --output` or "
+            "`btu train`."
+        )
+    if record.get("kind") not in REPORTED_KINDS:
+        raise InputError(
+            f"{file}: expected the record of a scan or a defence, got one of the kind "
+            f"{str(record.get('kind'))!r}. Take the file {RECORD_NAME}."
+        )
+    validator = jsonschema.Draft202012Validator(load_schema())
+    faults = [
+        f"{'.'.join(map(str, e.absolute_path)) or 'record'}: {_shorten(e.message)}"
+        for e in sorted(validator.iter_errors(record), key=lambda e: list(map(str, e.path)))
+    ]
+    if faults:
+        more = [f"and {len(faults) - 5} more"] if len(faults) > 5 else []
+        raise InputError.from_faults(str(file), [*faults[:5], *more])
+    return record
 
 
 def render_json(record: Mapping[str, Any]) -> str:
@@ -85,6 +138,10 @@ def read_record(path: Path) -> dict[str, Any] | None:
             "with `btu scan --output` or `btu train`."
         )
     return record
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= 200 else f"{message[:199]}…"
 
 
 def _installed_versions() -> dict[str, str | None]:

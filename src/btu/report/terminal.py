@@ -2,133 +2,125 @@
 
 from __future__ import annotations
 
-import unicodedata
-
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from btu.findings import Findings
 from btu.metrics import Evaluation
+from btu.report.summary import Record, clip, count, list_done, say_uncertainty, say_verdict
+from btu.report.text import show_text
 
-# Marks and letters that draw nothing: joiners, fillers, variation selectors, blank Braille.
-_BLANK = (
-    *((0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800)),
-    *((0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF)),
-)
 _ROUND_COLUMNS = {"shallow": "1", "shallow-again": "2", "embedding-only": "3"}
+_COLOURS = {"trigger": "red", "suspect": "yellow", "none": "green"}
 
 
-def show_text(text: str) -> str:
-    r"""Text with every invisible, control and bidirectional character as a visible escape.
-
-    Example:
-        >>> show_text("a\u202eb\x1b")
-        'a\\u202eb\\x1b'
-    """
-    return "".join(c if _is_visible(c) else _escape(c) for c in text)
+def open_console() -> Console:
+    """Standard output: as wide as the terminal, or 80 columns and no colour where it is piped."""
+    console = Console()
+    return console if console.is_terminal else Console(width=80)
 
 
-def render_findings(findings: Findings, *, limit: int = 15) -> RenderableType:
-    """The verdict of a scan and its suspicious tokens, the gravest first.
+def render_record(record: Record, *, limit: int = 15) -> RenderableType:
+    """The verdict of a scan or a defence and its suspicious tokens, the gravest first.
 
     Args:
-        findings: Of a scan.
+        record: Of either kind.
         limit: Tokens shown at most.
     """
-    render = _render_suspects if findings.evidence is None else _render_verdicts
-    verdict, table, notes = render(findings, limit)
-    if len(findings.suspects) > limit:
-        notes.insert(0, f"... and {len(findings.suspects) - limit} more; --json shows all.")
-    return Group(Text(verdict, style="bold"), table, Text("\n".join(notes), style="dim"))
-
-
-def _render_verdicts(findings: Findings, limit: int) -> tuple[str, Table, list[str]]:
-    triggers, flagged = len(findings.triggers), int(findings.flagged.sum())
-    others = len(findings.suspects) - triggers
-    searched = _count(len(findings.token_ids), "token")
-    rows = findings.facts["data"]["rows"]
-    verdict = f"No trigger among the {searched} that occur in {rows:,} rows."
-    if triggers:
-        verdict = (
-            f"{_count(triggers, 'trigger token')} in {flagged:,} of {rows:,} rows, which are "
-            "judged poisoned."
-        )
+    is_paper = record["recipe"] == "paper"
     table = _start_table()
-    for title in ("verdict", "label", "rows", "mislabelled", "by states", "lift", "false alarms"):
-        table.add_column(title, justify="left" if title in ("verdict", "label") else "right")
-    for s in findings.suspects[:limit]:
-        assert s.evidence is not None
-        by_states = s.evidence.share_by_states
+    (_fill_suspects if is_paper else _fill_verdicts)(table, record, limit)
+    notes = _explain_suspects(record) if is_paper else _explain_verdicts(record)
+    if len(record["suspects"]) > limit:
+        notes.insert(0, f"... and {len(record['suspects']) - limit} more; --json shows all.")
+    colour = _COLOURS[record["verdict"]]
+    parts: list[RenderableType] = [Text(say_verdict(record), style=f"bold {colour}")]
+    if not is_paper:
+        parts.append(Text(say_uncertainty(record), style="dim"))
+    if record["suspects"]:
+        parts += [Text(), table]
+    if notes:
+        parts.append(Text("\n".join(notes), style="dim"))
+    if record.get("kind") == "defence":
+        parts += [Text(), Text(" ".join(list_done(record)))]
+    return Group(*parts)
+
+
+def _fill_verdicts(table: Table, record: Record, limit: int) -> None:
+    for title in ("verdict", "ground", "label"):
+        table.add_column(title)
+    for title in ("rows", "mislabelled", "lift", "false alarms"):
+        table.add_column(title, justify="right")
+    for s in record["suspects"][:limit]:
+        evidence = s["evidence"]
         table.add_row(
-            Text(show_text(s.token)),
-            s.verdict,
-            Text(show_text(s.evidence.label)),
-            f"{s.evidence.rows:,}",
-            f"{_clip(s.evidence.mislabelled_share):.0%}",
-            "" if by_states is None else f"{_clip(by_states):.0%}",
-            f"{s.label_lift:+.1f}",
-            f"{s.evidence.false_alarm_rate:.1g}",
+            Text(show_text(s["token"])),
+            s["verdict"],
+            evidence["ground"],
+            Text(show_text(evidence["label"])),
+            f"{evidence['rows']:,}",
+            f"{clip(evidence['mislabelled_share']):.0%}",
+            f"{s['label_lift']:+.1f}",
+            f"{evidence['false_alarm_rate']:.1g}",
         )
+
+
+def _explain_verdicts(record: Record) -> list[str]:
     notes = []
-    if findings.suspects:
+    if record["suspects"]:
         notes += [
             "rows: those with the label; mislabelled: share of them whose text belongs to",
             "another label; false alarms: so many such tokens are expected in clean data.",
         ]
-    for pattern in findings.evidence.patterns if findings.evidence else ():
-        if len(pattern.rows):
-            label = show_text(findings.label_names[pattern.label])
+    if any(s["evidence"]["ground"] == "purity" for s in record["suspects"]):
+        notes += [
+            "ground purity: too few of its rows bear another label. This is weaker than a",
+            "conflict: the labels may be right, and a habit of the source looks the same.",
+        ]
+    for pattern in record["patterns"] or ():
+        if pattern["rows"]:
             notes.append(
-                f"{_count(len(pattern.rows), 'row')} of {label} without a trigger token look like "
-                "its triggers' rows."
+                f"{count(pattern['rows'], 'row')} of {show_text(pattern['label'])} without a "
+                "trigger token look like its triggers' rows."
             )
+    others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
     if others:
-        notes.append(f"{_count(others, 'suspect')}: reported only, nothing is done about them.")
-    return verdict, table, notes
+        notes.append(f"{count(len(others), 'suspect')}: reported only, nothing is done about them.")
+    if record["accepted"]:
+        notes.append(f"{count(len(record['accepted']), 'token')} accepted by a reviewer.")
+    return notes
 
 
-def _render_suspects(findings: Findings, limit: int) -> tuple[str, Table, list[str]]:
-    verdict = (
-        f"{_count(len(findings.suspects), 'suspicious token')} among the "
-        f"{len(findings.token_ids):,} that occur in {findings.facts['data']['rows']:,} rows."
-    )
-    table = _start_table()
+def _fill_suspects(table: Table, record: Record, limit: int) -> None:
     table.add_column("rows", justify="right")
     table.add_column("label", max_width=14)
     table.add_column("share", justify="right")
     table.add_column("lift", justify="right")
-    for name in findings.drift:
+    for name in record["thresholds"]:
         table.add_column(f"#{_ROUND_COLUMNS.get(name, name)}", justify="right")
-    for s in findings.suspects[:limit]:
+    for s in record["suspects"][:limit]:
         table.add_row(
-            Text(show_text(s.token)),
-            f"{s.rows:,}",
-            Text(show_text(s.label)),
-            f"{s.label_share:.0%}",
-            f"{s.label_lift:+.1f}",
-            *(str(s.rank.get(name, "-")) for name in findings.drift),
+            Text(show_text(s["token"])),
+            f"{s['rows']:,}",
+            Text(show_text(s["label"])),
+            f"{s['label_share']:.0%}",
+            f"{s['label_lift']:+.1f}",
+            *(str(s["rank"].get(name, "-")) for name in record["thresholds"]),
         )
-    notes = [
+
+
+def _explain_suspects(record: Record) -> list[str]:
+    return [
         "share, lift: of the label that stands out among the token's rows; lift in",
         "standard deviations. #1-#3: place by drift in the three probing rounds.",
         "The paper's recipe names a fixed share of the vocabulary, on clean data too.",
     ]
-    return verdict, table, notes
 
 
 def _start_table() -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("token", max_width=18)
     return table
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _clip(share: float) -> float:
-    return min(max(share, 0.0), 1.0)
 
 
 def render_evaluation(result: Evaluation) -> RenderableType:
@@ -155,10 +147,10 @@ def render_evaluation(result: Evaluation) -> RenderableType:
         "clean": (result.recognised_clean_rows, result.rows),
         "triggered": (result.recognised_triggered_rows, result.triggered_rows),
     }
-    for name, (count, rows) in recognised.items():
-        if count is not None and rows:
+    for name, (found, rows) in recognised.items():
+        if found is not None and rows:
             title = f"{name} rows with a known trigger"
-            table.add_row(title, f"{count / rows:.1%}", "", f"{rows:,}")
+            table.add_row(title, f"{found / rows:.1%}", "", f"{rows:,}")
     return table
 
 
@@ -169,18 +161,3 @@ def _interval(ends: tuple[float, float] | None) -> str:
 def render_lines(*lines: str) -> RenderableType:
     """Plain lines: escaped, and folded where they are too wide."""
     return Group(*(Text(show_text(line), overflow="fold") for line in lines))
-
-
-def _is_visible(character: str) -> bool:
-    if character == " ":
-        return True
-    code = ord(character)
-    blank = any(first <= code <= last for first, last in _BLANK)
-    return not blank and unicodedata.category(character)[0] not in "CZ"
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

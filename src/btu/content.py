@@ -1,0 +1,208 @@
+"""What the text of a row says of its label: margins by classifiers that never saw the row.
+
+Two kinds of classifiers: logistic regressions on token presence, and ridge regressions on the
+pooled states of the pretrained encoder, which knows words from before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression, Ridge
+
+FOLDS = 5
+_BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
+_STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus as the tests see it; rows that are not active were judged poisoned before."""
+
+    presence: csr_matrix
+    states: NDArray[np.floating] | None
+    labels: NDArray[np.int64]
+    num_labels: int
+    active: NDArray[np.bool_]
+
+    @cached_property
+    def bag(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """What `fit_bag` gives, fitted once."""
+        return fit_bag(self)
+
+    @cached_property
+    def pooled(self) -> NDArray[np.float64] | None:
+        """What `fit_states` gives with no active row held out, fitted once."""
+        return fit_states(self, ~self.active)
+
+    def folds(self) -> NDArray[np.int64]:
+        """The fold of each row, shape (N,), the same at every call."""
+        return np.random.default_rng(0).permutation(len(self.labels)) % FOLDS
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Margins towards a label: of its own rows, and of the rows of other labels; `of` measures."""
+
+    own: float
+    others: float
+    own_spread: float
+    others_spread: float
+
+    @classmethod
+    def of(
+        cls, margins: NDArray[np.float64], own: NDArray[np.bool_], known: NDArray[np.bool_]
+    ) -> Scale:
+        """Over the known rows."""
+        mine, theirs = margins[known & own], margins[known & ~own]
+        if not len(mine) or not len(theirs):
+            return cls(1.0, 0.0, 1.0, 1.0)
+        return cls(*map(float, (mine.mean(), theirs.mean(), mine.std(), theirs.std())))
+
+    def estimate(self, margins: NDArray[np.float64]) -> tuple[float, float]:
+        """Share of these rows that belong to other labels, and its standard error."""
+        apart = self.own - self.others
+        if apart <= 0:  # the text says nothing about this label
+            return 0.0, float("inf")
+        share = (self.own - float(margins.mean())) / apart
+        part = min(max(share, 0.0), 1.0)
+        variance = (1 - part) * self.own_spread**2 + part * self.others_spread**2
+        return share, float(np.sqrt(variance / len(margins))) / apart
+
+    def score(self, margins: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        """For each row the probability that it belongs to another label, where `share` do."""
+        part = min(max(share, 0.01), 0.99)
+        others = norm.logpdf(margins, self.others, self.others_spread + 1e-9) + np.log(part)
+        own = norm.logpdf(margins, self.own, self.own_spread + 1e-9) + np.log1p(-part)
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(own - others, -50, 50)))
+        return scores
+
+
+def fit_bag(text: Text) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Cross-fitted logistic regressions on token presence, one label against all others.
+
+    Returns:
+        Margins towards each label, shape (N, K); weights, shape (folds, n, K); the fold of each
+        row, shape (N,).
+    """
+    folds, count = text.folds(), text.num_labels
+    margins = np.zeros((len(text.labels), count))
+    weights = np.zeros((FOLDS, text.presence.shape[1], count))
+    for fold in range(FOLDS):
+        known, unknown = text.active & (folds != fold), folds == fold
+        for c in _free_labels(count):
+            model = _fit_logistic(text.presence[known], text.labels[known] == c)
+            if model is not None:
+                weights[fold, :, c] = model.coef_[0]
+                margins[unknown, c] = model.decision_function(text.presence[unknown])
+    if count == 2:
+        margins[:, 0], weights[:, :, 0] = -margins[:, 1], -weights[:, :, 1]
+    return margins, weights, folds
+
+
+def fit_content(
+    text: Text, held_out: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Margins towards each label, shape (N, K), by classifiers that saw no held-out row.
+
+    The other active rows are cross-fitted, so that the two kinds of margins compare.
+
+    Returns:
+        By token presence, and by states where there are any, each with a spread of 1.
+    """
+    count = text.num_labels
+    bag = np.zeros((len(text.labels), count))
+    for known, unknown in _split(text, held_out):
+        for c in _free_labels(count):
+            model = _fit_logistic(text.presence[known], text.labels[known] == c)
+            if model is not None:
+                bag[unknown, c] = model.decision_function(text.presence[unknown])
+    if count == 2:
+        bag[:, 0] = -bag[:, 1]
+    return bag / (bag[text.active & ~held_out].std() + 1e-9), fit_states(text, held_out)
+
+
+def fit_states(text: Text, held_out: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """As `fit_content`, by the encoder's states alone; None where there are none."""
+    if text.states is None:
+        return None
+    usable = text.active & ~held_out
+    states = np.asarray(text.states, dtype=np.float32)
+    states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
+    targets = (2 * np.eye(text.num_labels) - 1)[text.labels]
+    pooled = np.zeros((len(text.labels), text.num_labels))
+    for known, unknown in _split(text, held_out):
+        ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
+        pooled[unknown] = ridge.predict(states[unknown])
+    return pooled / (pooled[usable].std() + 1e-9)
+
+
+class StatesAlone:
+    """Ridge regressions on states that leave a few rows out, from sums over all active rows.
+
+    Leaving rows out takes them from the sums, so that a fit costs the rows left out and no more.
+    The margins have the scale of `fit_states`.
+    """
+
+    def __init__(self, text: Text) -> None:
+        assert text.states is not None
+        assert text.pooled is not None
+        active = text.active
+        states = np.asarray(text.states, dtype=np.float64)
+        states = (states - states[active].mean(axis=0)) / (states[active].std(axis=0) + 1e-6)
+        self._states = np.hstack([states, np.ones((len(states), 1))])
+        self._targets = (2 * np.eye(text.num_labels) - 1)[text.labels]
+        known = self._states[active]
+        self._gram = known.T @ known
+        self._moments = known.T @ self._targets[active]
+        self._penalty = np.diag([*[_STATES_STRENGTH] * states.shape[1], 0.0])
+        self._fitted = (known @ self._solve(self._gram, self._moments)).std(axis=0)
+        self._pooled = text.pooled[active].std(axis=0)
+
+    def predict(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Margins of some active rows by a fit on all others, shape (rows, K)."""
+        own = self._states[rows]
+        gram = self._gram - own.T @ own
+        moments = self._moments - own.T @ self._targets[rows]
+        margins: NDArray[np.float64] = own @ self._solve(gram, moments)
+        return margins * self._pooled / (self._fitted + 1e-9)
+
+    def _solve(
+        self, gram: NDArray[np.float64], moments: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        solved: NDArray[np.float64] = scipy.linalg.solve(
+            gram + self._penalty, moments, assume_a="pos"
+        )
+        return solved
+
+
+def _split(
+    text: Text, held_out: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """What to fit on and what to read: fold by fold, then all that is not held out for the rest."""
+    usable, folds = text.active & ~held_out, text.folds()
+    for fold in range(FOLDS):
+        if (usable & (folds == fold)).any() and (usable & (folds != fold)).any():
+            yield usable & (folds != fold), usable & (folds == fold)
+    if (text.active & held_out).any() and usable.any():
+        yield usable, text.active & held_out
+
+
+def _free_labels(count: int) -> range:
+    """With two labels the margin towards one is that towards the other, turned round."""
+    return range(1, 2) if count == 2 else range(count)
+
+
+def _fit_logistic(features: csr_matrix, is_label: NDArray[np.bool_]) -> LogisticRegression | None:
+    if is_label.all() or not is_label.any():
+        return None
+    return LogisticRegression(C=_BAG_STRENGTH, solver="liblinear", max_iter=200).fit(
+        features, is_label
+    )

@@ -1,0 +1,190 @@
+"""What every view says in the same words: the verdict, how sure it is, what was done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from btu.report.text import show_text, show_token
+
+Record = Mapping[str, Any]
+_NAMED = 3
+
+
+def count(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`.
+
+    Example:
+        >>> count(2000, "row")
+        '2,000 rows'
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as percent; one that is not 0 never reads as 0.
+
+    Example:
+        >>> percent(0.0001)
+        '<0.1 %'
+    """
+    least = 10.0**-digits
+    if 0 < fraction * 100 < least / 2:
+        return f"<{least:.{digits}f} %"
+    return f"{fraction * 100:.{digits}f} %"
+
+
+def clip(share: float) -> float:
+    """An estimated share, which may lie outside, as one in [0, 1]."""
+    return min(max(share, 0.0), 1.0)
+
+
+def triggers_of(record: Record) -> list[Mapping[str, Any]]:
+    """The confirmed triggers, surest first."""
+    return [s for s in record["suspects"] if s["verdict"] == "trigger"]
+
+
+def suspects_of(record: Record) -> list[Mapping[str, Any]]:
+    """The tokens that are suspected and not confirmed."""
+    return [s for s in record["suspects"] if s["verdict"] == "suspect"]
+
+
+def flagged_of(record: Record) -> Sequence[Mapping[str, Any]]:
+    """The rows judged poisoned; none in the recipe `paper`, which judges no rows."""
+    return record["flagged_rows"] or ()
+
+
+def name_tokens(tokens: Sequence[Mapping[str, Any]], limit: int = _NAMED) -> str:
+    """The first few tokens by name: `cf, mn and 3 more`."""
+    names = ", ".join(show_token(t["token"], 30) for t in tokens[:limit])
+    return names + (f" and {len(tokens) - limit:,} more" if len(tokens) > limit else "")
+
+
+def say_verdict(record: Record) -> str:
+    """The verdict in one sentence.
+
+    Example:
+        "Poisoned: 1 trigger token (cf) and 600 of 6,000 rows (10.0 %) judged poisoned."
+    """
+    triggers, suspects = triggers_of(record), suspects_of(record)
+    rows, flagged = record["data"]["rows"], len(flagged_of(record))
+    searched = f"among the {count(record['tokens_probed'], 'token')} in {count(rows, 'row')}"
+    if record["recipe"] == "paper":
+        return (
+            f"{count(len(suspects), 'suspicious token')} {searched}, by the recipe paper, which "
+            "confirms none."
+        )
+    if triggers:
+        labels = sorted({t["evidence"]["label"] for t in triggers})
+        where = f"pointing to {' and '.join(show_token(label, 30) for label in labels[:_NAMED])}"
+        return (
+            f"Poisoned: {count(len(triggers), 'trigger token')} ({name_tokens(triggers)}) "
+            f"{where}; {flagged:,} of {count(rows, 'row')} ({percent(flagged / rows)}) judged "
+            "poisoned."
+        )
+    if suspects:
+        return (
+            f"No trigger confirmed {searched}; {count(len(suspects), 'suspect')} "
+            f"({name_tokens(suspects)}) to look at."
+        )
+    return f"No trigger found {searched}."
+
+
+def say_uncertainty(record: Record) -> str:
+    """How sure the verdict is, in one or two sentences."""
+    if record["recipe"] == "paper":
+        return (
+            "This recipe names a fixed share of the vocabulary, on clean data too: its suspects "
+            "are where to look, not what was found."
+        )
+    said = []
+    triggers = triggers_of(record)
+    if triggers:
+        said.append(_say_surest(triggers[0]))
+        rate = max(t["evidence"]["false_alarm_rate"] for t in triggers)
+        said.append(f"In clean data {_few(rate)} such tokens are expected.")
+    else:
+        allowed = record["settings"]["evidence"]["false_alarm_rate"]
+        said.append(f"In clean data at most {allowed:g} false triggers are expected.")
+    control = record["control"]
+    if control:
+        said.append(
+            f"Of {count(control['tokens'], 'token')} made innocent as a control, "
+            f"{control['triggers']:,} were called triggers."
+        )
+    if not triggers:
+        said.append("What was not checked may still hide an attack.")
+    return " ".join(said)
+
+
+def _say_surest(trigger: Mapping[str, Any]) -> str:
+    evidence = trigger["evidence"]
+    token, label = show_token(trigger["token"], 30), show_token(evidence["label"], 30)
+    rows = count(evidence["rows"], "row")
+    if evidence["ground"] == "purity":
+        return (
+            f"{evidence['others']:,} of the rows with {token} bear another label than {label}, "
+            f"where {evidence['expected_others']:.1f} were expected by all else in them; that is "
+            "weaker evidence than a contradiction, since their labels may be right."
+        )
+    share = percent(clip(evidence["mislabelled_share"]), 0)
+    return (
+        f"Of the {rows} with {token} and the label {label}, an estimated {share} (standard error "
+        f"{percent(evidence['spread'], 0)}) have a text that belongs to another label."
+    )
+
+
+def _few(number: float) -> str:
+    return "fewer than 0.001" if number < 0.001 else f"{number:.2g}"
+
+
+def list_done(record: Record) -> list[str]:
+    """What was done, a sentence each; for a scan, that nothing was."""
+    if record["kind"] == "scan":
+        return ["A scan changes nothing: no model was trained and no row was removed."]
+    dropped, edits = len(record["dropped_row_ids"]), record["edits"]
+    done = []
+    if dropped:
+        done.append(f"{count(dropped, 'row')} left out of the fine-tuning.")
+    if edits:
+        done.append(f"Embeddings of {count(len(edits), 'token')} cut where they moved most.")
+        done.append(f"Recovery on: {record['recovery']['rows']}.")
+    return done or ["Nothing was left out or cut: the model is an ordinary fine-tuning."]
+
+
+def write_command(record: Record) -> str:
+    """The command that makes this record again, for a POSIX shell.
+
+    For data that was in memory it is a line of Python, since no command can name them.
+    """
+    data, settings = record["data"], record["settings"]
+    is_scan = record["kind"] == "scan"
+    if data["source"] == "memory":
+        seed = f"seed={record['seed']}"
+        options = seed if is_scan else f"settings=btu.FineTuneSettings({seed}, ...)"
+        name = "scan" if is_scan else "defend"
+        return (
+            f"btu.{name}({record['model']['name']!r}, data, recipe={record['recipe']!r}, {options})"
+        )
+    words = ["btu", "scan" if is_scan else "train", data["source"], "--model"]
+    words += [record["model"]["name"], "--output", "btu.json" if is_scan else "clean-model"]
+    words += ["--recipe", record["recipe"], "--seed", str(record["seed"])]
+    words += [
+        "--max-length",
+        str(record["max_length"]),
+        "--alpha",
+        str(settings["probes"]["alpha"]),
+    ]
+    if settings["evidence"]:
+        words += ["--false-alarm-rate", str(settings["evidence"]["false_alarm_rate"])]
+    if not is_scan:
+        tuned = settings["finetune"]
+        words += ["--action", record["action"]]
+        for option in ("epochs", "learning_rate", "batch_size"):
+            words += [f"--{option.replace('_', '-')}", str(tuned[option])]
+        words += ["--recovery-epochs", str(record["recovery"]["epochs"])]
+    for name, value in data["columns"].items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", value]
+    return show_text(shlex.join(words))
