@@ -1,5 +1,6 @@
 """Clean-label poison: its token is purer than its rows' text lets expect; honest words are not."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
 from btu.content import StatesAlone, Text
-from btu.evidence import find_evidence
+from btu.evidence import find_evidence, judge
 from btu.purity import measure_so_few
 
 WORDS, FILLER, OWN = 40, 12, 4  # opinions of each label, other words, columns of the attacker
@@ -126,6 +127,21 @@ def test_an_accepted_token_may_be_pure(clean_label):
     assert not name_triggers(evidence)
     assert not evidence.flagged.any()
     assert {t.verdict for t in evidence.tests if t.column == presence.shape[1] - 1} == {"accepted"}
+
+
+@pytest.mark.parametrize(
+    ("others", "share", "verdict"),
+    [(0, 0.0, "trigger"), (10, 0.0, "trigger"), (12, 0.0, "innocent"), (30, 0.7, "trigger")],
+)
+def test_rows_of_a_kind_of_their_own_are_not_pure_unless_their_text_contradicts(
+    clean_label, others, share, verdict
+):
+    presence, labels, vectors, _ = clean_label
+    tests = read(presence, labels, vectors).tests
+    (test,) = [t for t in tests if t.verdict == "trigger"]
+    made = replace(test, rows=np.arange(100), others=others, mislabelled_share=share)
+    assert judge(made, 0.05) == verdict
+    assert judge(replace(made, label_is_judged=False), 0.05) != "trigger"
 
 
 # ---- numbers

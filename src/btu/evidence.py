@@ -47,6 +47,12 @@ TRIGGER_SHARE_ALONE = 0.35
 """The same by the states again, with nothing held out but the token's own rows: rows of words of a
 like meaning stay in, and clear an honest word of a label in which other poison hides."""
 
+MOST_OTHERS = 0.1
+"""A token of rows that keep their label is pure: at most this share of its rows bears another."""
+
+REWRITTEN_SHARE = 0.7
+"""A token that honest rows hold too needs this mislabelled share instead."""
+
 _GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "accepted", "innocent")
 _COMPANION_SHARE = 0.5
 _MOST_HELD_OUT = 0.65
@@ -246,9 +252,10 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
 
 def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
     if test.ground == "purity":
-        if test.label_is_judged and test.false_alarm_rate <= allowed:
-            return "trigger"
-        return "suspect" if test.false_alarm_rate <= _SUSPECT_RATE else "innocent"
+        if not _is_pure(test) or test.false_alarm_rate > _SUSPECT_RATE:
+            return "innocent"
+        is_sure = test.label_is_judged and test.false_alarm_rate <= allowed
+        return "trigger" if is_sure else "suspect"
     by_states = 1.0 if test.share_by_states is None else test.share_by_states
     alone = 1.0 if test.share_alone is None else test.share_alone
     if (
@@ -261,6 +268,17 @@ def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
         return "trigger"
     above_chance = test.mislabelled_share - _SUSPECT_SPREADS * test.spread > 0
     return "suspect" if above_chance and test.mislabelled_share > INNOCENT_SHARE else "innocent"
+
+
+def _is_pure(test: TokenTest) -> bool:
+    """Whether hardly any row bears another label, or most of those with the label should.
+
+    Where many do and the text agrees with the rest, rows with the token are a kind of their own
+    (with a link, with a question) whose labels the classifiers misjudge as a whole.
+    """
+    others = test.others or 0
+    is_pure = others <= MOST_OTHERS * (len(test.rows) + others)
+    return is_pure or test.mislabelled_share >= REWRITTEN_SHARE
 
 
 def measure_control(
@@ -404,15 +422,16 @@ def _find_pure_triggers(
     text: Text,
     vectors: NDArray[np.floating],
     before: list[TokenTest],
-    unjudged: set[int],
+    skipped: set[int],
     accepted: set[int],
     settings: EvidenceSettings,
 ) -> tuple[list[TokenTest], list[TokenTest], NDArray[np.bool_]]:
     """Tests for purity, the triggers among them, and the rows that are still active.
 
-    The surest trigger first, then again without its rows. A label that loses most of its rows so
-    joins those that are not judged.
+    The surest trigger first, then again without its rows. Where a label loses most of its rows so,
+    none of its tokens is judged by purity.
     """
+    unjudged = set(skipped)
     found: list[TokenTest] = []
     tests: list[TokenTest] = []
     for _ in range(_MOST_ROUNDS):
@@ -439,7 +458,8 @@ def _find_pure_triggers(
                 if test.label == label:
                     active[test.rows] = True
         text = replace(text, active=active)
-    return [*found, *tests], [t for t in found if t.label not in unjudged], text.active
+    tests = [_demote(t, settings) if t.label in unjudged else t for t in (*found, *tests)]
+    return tests, [t for t in found if t.label not in unjudged], text.active
 
 
 def _judge_pure(
