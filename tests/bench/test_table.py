@@ -126,6 +126,19 @@ def test_seeds_that_are_not_there_are_told(toy: Toy) -> None:
     assert "- none, seed 2: `X: y`" in text
 
 
+def test_rows_stand_by_truth_and_judgement_where_a_defence_judges_them(toy: Toy) -> None:
+    benchmark = load_benchmark([toy.root])
+    results = build_results(benchmark)
+    for seed, hits in ((0, 30), (1, 40)):
+        rows = {"flagged": 50, "hits": hits, "poisoned": 40, "rows": 400}
+        results[f"hand/toys-badnets-0.1-none-s{seed}"]["detection"] = {"rows": rows}
+    text = render_view(View("hand", ("confusion",)), benchmark, results)
+    (line,) = [line for line in text.splitlines() if line.startswith("| toys, badnets 10 %")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:6] == ["none", "35", "5", "15", "345"]
+    assert "By hand." not in text
+
+
 def test_a_control_has_no_columns_of_an_attack(toy: Toy) -> None:
     toy.add("control", 'attacks = ["none"]\ndefences = ["none", "oracle"]')
     benchmark = load_benchmark([toy.root / "experiments" / "control.toml"])

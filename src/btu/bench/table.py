@@ -17,22 +17,23 @@ from btu.bench.lines import Block, Line, Result, build_blocks, build_rows
 from btu.errors import InputError
 
 _MARKED = re.compile(r"(<!-- bench:([^>]*?)-->\n).*?(<!-- /bench -->)", re.DOTALL)
-_PARTS = ("overview", "details")
+_PARTS = ("overview", "details", "confusion")
+_USUAL_PARTS = ("overview", "details")
 _LONGEST_ERROR = 160
 
 
 @dataclass(frozen=True)
 class View:
-    """What stands between two markers: `<!-- bench: EXPERIMENT [overview|details] [CORPUS...] -->`.
+    """What stands between two markers: `<!-- bench: EXPERIMENT [PART...] [CORPUS...] -->`.
 
     Attributes:
         experiment: Its name.
-        parts: overview, details or both.
+        parts: overview, details, confusion; the first two where none is named.
         corpora: Only these; all where there are none.
     """
 
     experiment: str
-    parts: tuple[str, ...] = _PARTS
+    parts: tuple[str, ...] = _USUAL_PARTS
     corpora: tuple[str, ...] = ()
 
 
@@ -82,7 +83,9 @@ def render_view(
     for block in build_blocks(experiment, results):
         if not view.corpora or block.corpus in view.corpora:
             by_corpus.setdefault(block.corpus, []).append(block)
-    pieces = [render_circumstances(experiment, results)]
+    pieces = [] if view.parts == ("confusion",) else [render_circumstances(experiment, results)]
+    if "confusion" in view.parts:
+        pieces.append(render_confusion([b for blocks in by_corpus.values() for b in blocks]))
     for corpus, blocks in by_corpus.items():
         if "overview" in view.parts:
             pieces.append(render_overview(corpus, blocks))
@@ -125,6 +128,34 @@ def render_overview(corpus: str, blocks: Sequence[Block]) -> str:
         lines = [next((x for x in b.lines if x.defence == defence), None) for b in blocks]
         rows.append([defence, *map(_render_overview_cell, lines, blocks)])
     return _render_table(header, rows)
+
+
+def render_confusion(blocks: Sequence[Block]) -> str:
+    """Rows of every attack by truth and judgement, for each defence that judges rows.
+
+    Counts of training rows, means over seeds.
+    """
+    rows = []
+    for block in blocks:
+        for line in block.lines:
+            names = ("rows_hit", "rows_poisoned", "rows_flagged", "rows_trained")
+            means = [line.mean(name) for name in names]
+            if any(mean is None for mean in means):
+                continue
+            hit, poisoned, flagged, trained = (mean or 0.0 for mean in means)
+            counts = (hit, poisoned - hit, flagged - hit, trained - poisoned - flagged + hit)
+            rows.append(
+                [
+                    f"{block.corpus}, {_name_attack(block)}",
+                    line.defence,
+                    *(f"{count:,.0f}" for count in counts),
+                    _render_seeds(line),
+                ]
+            )
+    if not rows:
+        return "No rows judged yet."
+    header = ["attack", "defence", "poisoned, flagged", "poisoned, kept", "clean, flagged"]
+    return _render_table([*header, "clean, kept", "seeds"], rows)
 
 
 def render_details(block: Block) -> str:
@@ -187,7 +218,7 @@ def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) ->
         f"bench: {name} {word}: expected one of {', '.join(known)}{hint(word, known)}"
         for word in unknown
     ]
-    parts = tuple(part for part in _PARTS if part in rest) or _PARTS
+    parts = tuple(part for part in _PARTS if part in rest) or _USUAL_PARTS
     return View(name, parts, tuple(corpus for corpus in corpora if corpus in rest))
 
 
