@@ -7,6 +7,9 @@ from btu.evaluate import evaluate
 from btu.findings import Findings, TokenEvidence, TokenFinding
 from btu.guard import Guard, load_guard
 from btu.metrics import Evaluation
+from btu.report.record import load_record
+from btu.report.write import write_report
+from btu.reviews import Review, load_reviews
 from btu.scan import scan
 from btu.settings import EvidenceSettings, FineTuneSettings, ProbeSettings, RecoverySettings
 from btu.unlearn import RowEdit
@@ -22,6 +25,7 @@ __all__ = [
     "InputError",
     "ProbeSettings",
     "RecoverySettings",
+    "Review",
     "RowEdit",
     "TokenEvidence",
     "TokenFinding",
@@ -30,5 +34,8 @@ __all__ = [
     "evaluate",
     "load_corpus",
     "load_guard",
+    "load_record",
+    "load_reviews",
     "scan",
+    "write_report",
 ]
