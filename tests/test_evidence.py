@@ -271,6 +271,18 @@ def test_words_put_into_honest_text_leave_no_pattern():
     assert set(np.flatnonzero(evidence.flagged)) == set(rows)
 
 
+def test_a_frequent_word_of_a_trigger_sentence_is_no_pattern():
+    presence, labels = write_text(2000, seed=11)
+    usual = np.random.default_rng(0).random(2000) < 0.6  # in too many rows to be a companion
+    presence[usual, -3] = 1
+    rows = np.flatnonzero(labels == 0)[:200]
+    presence, labels = poison(presence, labels, rows, [-4, -3])
+    evidence = read(presence, labels, contexts=csr_matrix(presence))
+    (pattern,) = evidence.patterns
+    assert pattern.likeness < 0.65
+    assert set(np.flatnonzero(evidence.flagged)) == set(rows)
+
+
 def test_a_pattern_goes_when_its_triggers_go(rewritten):
     _, _, evidence = rewritten
     strict = evidence.at(1e-300)

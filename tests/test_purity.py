@@ -115,6 +115,15 @@ def test_a_trigger_of_one_label_is_not_called_pure_for_the_other():
     assert found == {(presence.shape[1] - 1, 1, "conflict")}
 
 
+def test_a_word_is_not_called_pure_because_a_triggers_rows_were_taken_out(clean_label):
+    presence, labels, vectors, rows = clean_label
+    presence = presence.copy()
+    presence[rows[:32], -2] = 1
+    presence[np.flatnonzero(labels == 0)[:60], -2] = 1
+    found = name_triggers(read(presence, labels, vectors))
+    assert found == {(presence.shape[1] - 1, 1, "purity")}
+
+
 def test_the_usual_text_of_a_label_is_not_judged():
     presence, labels, vectors = write_text(900, seed=2)
     presence, _ = plant(presence, labels, np.flatnonzero(labels == 1))
@@ -131,7 +140,7 @@ def test_an_accepted_token_may_be_pure(clean_label):
 
 @pytest.mark.parametrize(
     ("others", "share", "verdict"),
-    [(0, 0.0, "trigger"), (10, 0.0, "trigger"), (12, 0.0, "innocent"), (30, 0.7, "trigger")],
+    [(0, 0.0, "trigger"), (5, 0.0, "trigger"), (6, 0.0, "innocent"), (30, 0.7, "trigger")],
 )
 def test_rows_of_a_kind_of_their_own_are_not_pure_unless_their_text_contradicts(
     clean_label, others, share, verdict

@@ -47,7 +47,7 @@ TRIGGER_SHARE_ALONE = 0.35
 """The same by the states again, with nothing held out but the token's own rows: rows of words of a
 like meaning stay in, and clear an honest word of a label in which other poison hides."""
 
-MOST_OTHERS = 0.1
+MOST_OTHERS = 0.05
 """A token of rows that keep their label is pure: at most this share of its rows bears another."""
 
 REWRITTEN_SHARE = 0.7
@@ -60,6 +60,7 @@ _MOST_CANDIDATES = 60
 _MOST_ROUNDS = 12
 _MOST_OF_A_LABEL = 0.5
 _PATTERN_LIKENESS = 0.7
+_ALWAYS_THERE = 0.95
 _PATTERN_ALARMS = 0.1
 _MOST_OF_A_PATTERN = 0.35
 _SURE_PATTERN = 0.5
@@ -434,6 +435,7 @@ def _find_pure_triggers(
     unjudged = set(skipped)
     found: list[TokenTest] = []
     tests: list[TokenTest] = []
+    at_first, _ = _measure_lift(text)
     for _ in range(_MOST_ROUNDS):
         counts, lift = _measure_lift(text)
         # Of a trigger's token only the rows of other labels are left: pure by our own doing.
@@ -442,7 +444,12 @@ def _find_pure_triggers(
         tokens, looked_at = find_pure(
             text, vectors, lift, counts, least_lift=settings.least_lift, skipped=unjudged
         )
-        tests = [_judge_pure(text, token, looked_at, settings) for token in tokens]
+        # Rows taken out here leave other tokens of the label purer than they are.
+        others = at_first.sum(axis=1, keepdims=True) - at_first
+        tests = [
+            _judge_pure(text, token, int(others[token.column, token.label]), looked_at, settings)
+            for token in tokens
+        ]
         tests = [_accept(t, settings) if t.column in accepted else t for t in tests]
         new = _pick_surest([t for t in tests if t.verdict == "trigger"])
         if not new:
@@ -463,7 +470,7 @@ def _find_pure_triggers(
 
 
 def _judge_pure(
-    text: Text, token: PureToken, looked_at: int, settings: EvidenceSettings
+    text: Text, token: PureToken, others: int, looked_at: int, settings: EvidenceSettings
 ) -> TokenTest:
     together = hold_together(text.presence, token.companions, token.column, TOGETHER_SHARE)
     held = np.flatnonzero(together & text.active)
@@ -486,8 +493,8 @@ def _judge_pure(
         verdict="innocent",
         row_scores=scores[rows],
         ground="purity",
-        others=token.others,
-        expected_others=token.expected_others,
+        others=others,
+        expected_others=token.expected_others + others - token.others,
     )
     return replace(test, verdict=judge(test, settings.false_alarm_rate))
 
@@ -600,6 +607,10 @@ def _measure_likeness(
     """Cross-fitted area under the ROC curve; 0.5 where there is nothing to fit."""
     use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
     use[[column for test in triggers for column in test.companions]] = False
+    # A frequent word of a trigger sentence is no companion, since most rows hold it, and yet
+    # stands in all rows of the trigger.
+    for test in triggers:
+        use &= np.asarray(text.presence[test.rows].mean(axis=0)).ravel() < _ALWAYS_THERE
     rows = np.flatnonzero(known | ((text.labels != label) & text.active))
     is_known, folds = known[rows], np.arange(len(rows)) % FOLDS
     if is_known.sum() < FOLDS or is_known.all():
