@@ -33,6 +33,7 @@ check: .venv/.installed  ## lint, formatting and types
 bench: .venv/.installed  ## run what has no result yet (CORPORA=folder of corpora)
 	$(BIN)/btu bench run benchmark/experiments $(if $(CORPORA),--corpora "$(CORPORA)")
 	$(BIN)/btu bench table --output docs/benchmark.md --figures docs/figures
+	$(BIN)/btu bench table --output README.md
 
 bench-speed: .venv/.installed  ## time and memory (CORPORA=folder of corpora, optional)
 	$(BIN)/python -m btu.bench.speed $(if $(CORPORA),--corpora "$(CORPORA)")

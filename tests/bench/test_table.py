@@ -219,11 +219,14 @@ def test_nothing_is_drawn_where_nothing_was_measured(toy: Toy, tmp_path: Path) -
     assert draw_figures(load_benchmark([toy.root]), {}, tmp_path) == {}
 
 
-def test_the_committed_document_says_what_the_committed_results_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", ["README.md", "docs/benchmark.md"])
+def test_the_committed_document_says_what_the_committed_results_say(
+    tmp_path: Path, document: str
+) -> None:
     benchmark = load_benchmark([ROOT / "benchmark"])
     results = load_results(benchmark.results, benchmark.cells)
     drawn = draw_figures(benchmark, results, tmp_path)
     figures = {key: [f"figures/{path.name}" for path in paths] for key, paths in drawn.items()}
-    text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    text = (ROOT / document).read_text(encoding="utf-8")
     rendered = render_document(text, benchmark, results, figures=figures)
-    assert rendered == text, "render it: btu bench table --output docs/benchmark.md --figures ..."
+    assert rendered == text, f"render it: btu bench table --output {document} (--figures ...)"
