@@ -76,7 +76,7 @@ def test_the_recipe_paper_shows_ranks_and_no_evidence():
 def test_a_token_is_bold_in_its_example_rows():
     text = render_markdown(load_sample("poisoned-scan"))
     assert text.count("<b>cf</b>") == 3
-    assert "Row 16 (line 18), counted from 0" in text
+    assert "Row 17 (line 18) with <code>cf</code>" in text
 
 
 def test_examples_of_several_tokens_are_shown_before_a_second_one_of_the_first():

@@ -270,7 +270,8 @@ def _name_rows(title: str, row_ids: Sequence[int]) -> str:
     if not row_ids:
         return f"{title}: none."
     more = f" and {len(row_ids) - _ROWS:,} more" if len(row_ids) > _ROWS else ""
-    return f"{title}: {', '.join(map(str, row_ids[:_ROWS]))}{more} (counted from 0)."
+    shown = ", ".join(f"row {row_id + 1:,}" for row_id in row_ids[:_ROWS])
+    return f"{title}: {shown}{more}."
 
 
 def _say_more(listed: Sequence[Any], limit: int) -> list[str]:

@@ -261,12 +261,6 @@ def _say_rate(numbers: Mapping[str, Any], metric: str) -> str | None:
     return percent(numbers[metric]) + ends
 
 
-def say_place(row: Mapping[str, Any]) -> str:
-    """`row 17 (line 18)`."""
-    line = "" if row["line"] is None else f" (line {row['line']:,})"
-    return f"row {row['row_id'] + 1:,}{line}"
-
-
 def _say_value(value: Any) -> str:
     return cut_sentence(value if isinstance(value, str) else json.dumps(value))
 

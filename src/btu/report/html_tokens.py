@@ -18,10 +18,9 @@ from btu.report.html_tables import (
     say_fraction,
     say_if,
     say_number,
-    say_place,
     say_share,
 )
-from btu.report.summary import Record, count, percent
+from btu.report.summary import Record, count, percent, say_place
 from btu.report.text import cut_text, show_text, show_token
 
 MOST_TOKENS = 100

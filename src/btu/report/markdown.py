@@ -13,6 +13,7 @@ from btu.report.summary import (
     count,
     list_done,
     percent,
+    say_place,
     say_uncertainty,
     say_verdict,
     write_command,
@@ -263,13 +264,12 @@ def _render_examples(record: Record) -> str:
 def _render_example(
     suspect: Mapping[str, Any], example: Mapping[str, Any], row: Mapping[str, Any]
 ) -> str:
-    where = "" if row["line"] is None else f" (line {row['line']:,})"
     texts = [_mark(row["text"], example["spans"])]
     if row["text_pair"] is not None:
         texts.append(_mark(row["text_pair"], example["pair_spans"]))
     return (
-        f"Row {row['row_id']:,}{where}, counted from 0, with {quote(suspect['token'])} and the "
-        f"label {quote(row['label'])}: {' and '.join(texts)}"
+        f"{say_place(row).capitalize()} with {quote(suspect['token'])} and the label "
+        f"{quote(row['label'])}: {' and '.join(texts)}"
     )
 
 

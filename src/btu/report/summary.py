@@ -40,6 +40,12 @@ def clip(share: float) -> float:
     return min(max(share, 0.0), 1.0)
 
 
+def say_place(row: Mapping[str, Any]) -> str:
+    """`row 17 (line 18)`: counted from 1, as people count, without a header."""
+    line = "" if row["line"] is None else f" (line {row['line']:,})"
+    return f"row {row['row_id'] + 1:,}{line}"
+
+
 def triggers_of(record: Record) -> list[Mapping[str, Any]]:
     """The confirmed triggers, surest first."""
     return [s for s in record["suspects"] if s["verdict"] == "trigger"]
