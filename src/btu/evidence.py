@@ -694,7 +694,9 @@ def _screen(text: Text, settings: EvidenceSettings) -> tuple[list[_Candidate], i
             companions = np.flatnonzero(inside - outside >= _COMPANION_SHARE)
             companions = np.union1d(companions, [column])
             own = presence[rows][:, companions].toarray()
-            without = margins[rows, c] - (own * weights[folds[rows]][:, companions, c]).sum(axis=1)
+            without = margins[rows, c] - (own * weights[folds[rows][:, None], companions, c]).sum(
+                axis=1
+            )
             share, spread = scale.estimate(without)
             candidates.append(
                 _Candidate(column, int(c), companions, rows, float(lift[column, c]), share, spread)

@@ -112,7 +112,9 @@ def find_pure(
             rows = np.sort(holds[text.active[holds]])
             companions = _find_companions(text, rows[own[rows]], counts[:, c], column, own)
             held = text.presence[rows][:, companions].toarray()
-            bag = margins[rows, c] - (held * weights[folds[rows]][:, companions, c]).sum(axis=1)
+            bag = margins[rows, c] - (held * weights[folds[rows][:, None], companions, c]).sum(
+                axis=1
+            )
             odds = _odds(model, bag, pooled[rows, c]) + meaning[column]
             others = int((~own[rows]).sum())
             surprise = (expit(-odds).sum() - others) / np.sqrt((expit(odds) * expit(-odds)).sum())
