@@ -16,6 +16,7 @@ FLOORS = (
         "drift",
         "content",
         "purity",
+        "patterns",
         "evidence",
         "unlearn",
         "metrics",

@@ -17,11 +17,11 @@ from btu.evidence import (
     Control,
     Evidence,
     Ground,
-    Pattern,
     TokenTest,
     Verdict,
     measure_label_lift,
 )
+from btu.patterns import Pattern
 from btu.reviews import Review
 
 TRIGGER: Verdict = "trigger"
