@@ -124,6 +124,15 @@ def test_a_word_is_not_called_pure_because_a_triggers_rows_were_taken_out(clean_
     assert found == {(presence.shape[1] - 1, 1, "purity")}
 
 
+def test_half_the_rows_of_a_label_may_hold_the_trigger():
+    presence, labels, vectors = write_text(1500, seed=3)
+    own = np.flatnonzero(labels == 1)
+    presence, _ = plant(presence, labels, own[: 11 * len(own) // 20])
+    evidence = read(presence, labels, vectors)
+    assert name_triggers(evidence) == {(presence.shape[1] - 1, 1, "purity")}
+    assert evidence.flagged.sum() == 11 * len(own) // 20
+
+
 def test_the_usual_text_of_a_label_is_not_judged():
     presence, labels, vectors = write_text(900, seed=2)
     presence, _ = plant(presence, labels, np.flatnonzero(labels == 1))

@@ -57,6 +57,7 @@ _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
 _MOST_ROUNDS = 12
 _MOST_OF_A_LABEL = 0.5
+_MOST_OF_A_LABEL_BY_PURITY = 0.6  # half the rows of a label are what a bold attacker takes
 _SUSPECT_SPREADS = 3.0
 _SUSPECT_RATE = 0.5
 
@@ -430,7 +431,7 @@ def _find_pure_triggers(
         for test in new:
             active[test.rows] = False
         label = new[0].label
-        if _takes_too_much(label, text.labels, active):
+        if _takes_too_much(label, text.labels, active, _MOST_OF_A_LABEL_BY_PURITY):
             unjudged.add(label)
             for test in found:
                 if test.label == label:
@@ -495,14 +496,19 @@ def _pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
     return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= _COMPANION_SHARE]
 
 
-def _takes_too_much(label: int, labels: NDArray[np.int64], active: NDArray[np.bool_]) -> bool:
+def _takes_too_much(
+    label: int,
+    labels: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    most: float = _MOST_OF_A_LABEL,
+) -> bool:
     """Whether most rows of a label would be called poisoned.
 
     Where each row has one telling word, its text says nothing without it: honest words of the label
     then follow each other, and there is no other text left to compare them with.
     """
     own = labels == label
-    return bool(own.any() and active[own].mean() < 1 - _MOST_OF_A_LABEL)
+    return bool(own.any() and active[own].mean() < 1 - most)
 
 
 def _demote(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
