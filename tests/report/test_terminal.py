@@ -3,6 +3,7 @@
 import io
 import unicodedata
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +13,11 @@ from rich.console import Console
 
 from btu.findings import TokenEvidence, TokenFinding
 from btu.metrics import Evaluation
+from btu.report.record import load_record
 from btu.report.terminal import render_evaluation, render_lines, render_record
 from btu.report.text import show_text
 
+RECORDS = Path(__file__).parent / "records"
 ROUNDS = ("shallow", "shallow-again", "embedding-only")
 HOSTILE = {
     "\x1b[2J": r"\x1b[2J",
@@ -227,6 +230,16 @@ def test_clean_data_has_no_trigger_and_no_table():
 def test_a_bold_attacker_cannot_paint_the_verdict_table():
     text = " ".join(render(render_record(make_verified(("\x1b[J", "trigger")))))
     assert r"\x1b[J" in text
+
+
+# ---- committed records
+
+
+@pytest.mark.parametrize("name", ["poisoned-scan", "clean-scan", "paper-scan", "defence"])
+def test_the_view_of_a_committed_record_is_as_committed(name, snapshot):
+    shown = "\n".join(render(render_record(load_record(RECORDS / f"{name}.json"))))
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    assert shown == snapshot
 
 
 # ---- lines
