@@ -19,7 +19,7 @@ from transformers.utils import logging
 from typer.testing import CliRunner
 
 from btu import Corpus, load_corpus
-from btu.cli import app, main
+from btu.cli import app
 from btu.readers import write_rows
 from planted import FINETUNE, LABELS, MAX_LENGTH, PROBES, TRIGGER, token_id
 
@@ -36,21 +36,6 @@ def _quiet_libraries():
     yield
     logging.set_verbosity(kept)
     logging.enable_progress_bar()
-
-
-@pytest.fixture
-def btu(monkeypatch, capfd):
-    """Runs `btu` with these arguments: exit status, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["btu", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capfd.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return run
 
 
 def write_corpus(path: Path, corpus: Corpus) -> Path:

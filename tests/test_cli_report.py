@@ -1,13 +1,11 @@
 """`btu report`, and what of a scan or a training goes into files for others."""
 
 import json
-import sys
 from pathlib import Path
 
 import pandas
 import pytest
 
-from btu.cli import main
 from btu.corpus import load_corpus
 from btu.readers import write_rows
 from btu.report.record import load_record, write_record
@@ -26,21 +24,6 @@ who = "Ada"
 why = "a product name"
 when = 2026-11-02
 """
-
-
-@pytest.fixture
-def btu(monkeypatch, capfd):
-    """Runs `btu` with these arguments: exit status, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["btu", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capfd.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return run
 
 
 def write_corpus(path, corpus):

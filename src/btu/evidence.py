@@ -106,7 +106,7 @@ class TokenTest:
         share_alone: The same, with nothing but the token's own rows held out.
         p_value: Chance of such a share where an innocent word's is `INNOCENT_SHARE`.
         false_alarm_rate: The same, corrected for all tokens that were tested: at most this many
-            false triggers are expected in a corpus without any.
+            false triggers on this ground are expected in a corpus without any.
         verdict: trigger, suspect, accepted or innocent.
         row_scores: For each of `rows` the probability that its text belongs to another label.
         label_is_judged: False where most rows of the label would be called poisoned: its tokens are
@@ -195,7 +195,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Control:
-    """The same tests on the same text where every tested token is innocent by construction.
+    """The tests for conflict on the same text, every tested token innocent by construction.
 
     The tokens are dealt anew among the rows of each label, rows judged poisoned left out: they
     keep how often they stand under each label and lose every tie to the rest of the text.
@@ -216,7 +216,7 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
 
     Args:
         test: Its own verdict does not matter.
-        allowed: False triggers that may be expected in a clean corpus.
+        allowed: False triggers on each ground that may be expected in a clean corpus.
     """
     verdict = _judge_numbers(test, allowed)
     return "accepted" if test.is_accepted and verdict != "innocent" else verdict
@@ -266,7 +266,8 @@ def measure_control(
     """Test tokens that cannot be triggers: what the tests still call one is a false alarm.
 
     It says whether the tests hold on this text; it does not say how often honest words that stand
-    in odd rows are called triggers, which only clean data of the same kind can.
+    in odd rows are called triggers, which only clean data of the same kind can. Purity is not
+    tested: a word of one label alone, dealt anew, is what clean-label poison is.
 
     Args:
         presence: As in `find_evidence`.

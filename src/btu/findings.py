@@ -218,7 +218,7 @@ class Findings:
         after it took other rows out is not looked at.
 
         Args:
-            false_alarm_rate: False triggers expected in a clean data set, in (0, 1).
+            false_alarm_rate: False triggers expected in clean data on each ground, in (0, 1).
 
         Raises:
             InputError: A rate outside (0, 1), or findings without evidence.

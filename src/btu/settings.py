@@ -98,7 +98,8 @@ class EvidenceSettings:
     """How strict the evidence is. Defaults were chosen on SST-2; docs/log.md has the numbers."""
 
     false_alarm_rate: float = field(
-        default=0.05, metadata={"help": "False triggers expected in a clean data set, at most."}
+        default=0.05,
+        metadata={"help": "False triggers expected in clean data on each ground, at most."},
     )
     least_rows: int = field(
         default=6, metadata={"help": "Rows of one label that a token must stand in to be tested."}

@@ -91,7 +91,7 @@ _GLOSSARY = (
     (
         "False alarms",
         "How many tokens of such a mislabelled share are expected in clean data. In the control, "
-        "how many innocent tokens the same tests called triggers.",
+        "how many innocent tokens the tests for conflict called triggers.",
     ),
     (
         "Score",

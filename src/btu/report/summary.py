@@ -112,12 +112,15 @@ def say_uncertainty(record: Record) -> str:
         said.append(f"In clean data {_few(rate)} such tokens are expected.")
     else:
         allowed = record["settings"]["evidence"]["false_alarm_rate"]
-        said.append(f"In clean data at most {allowed:g} false triggers are expected.")
+        said.append(
+            f"In clean data at most {allowed:g} false triggers are expected on each of the two "
+            "grounds, conflict and purity."
+        )
     control = record["control"]
     if control:
         said.append(
-            f"Of {count(control['tokens'], 'token')} made innocent as a control, "
-            f"{control['triggers']:,} were called triggers."
+            f"Of {count(control['tokens'], 'token')} made innocent as a control of the conflict "
+            f"tests, {control['triggers']:,} were called triggers."
         )
     if not triggers:
         said.append("What was not checked may still hide an attack.")

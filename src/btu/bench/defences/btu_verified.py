@@ -22,7 +22,7 @@ class BtuVerified:
     )
     false_alarm_rate: float = field(
         default=EvidenceSettings.false_alarm_rate,
-        metadata={"help": "False triggers expected in a clean corpus, at most."},
+        metadata={"help": "False triggers expected in clean data on each ground, at most."},
     )
 
     def run(self, corpus: Corpus, bench: Workbench) -> Outcome:
