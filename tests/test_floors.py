@@ -17,6 +17,7 @@ FLOORS = (
         "content",
         "purity",
         "patterns",
+        "styles",
         "evidence",
         "unlearn",
         "metrics",

@@ -108,11 +108,16 @@ def fit_bag(text: Text) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArr
 
 
 def fit_content(
-    text: Text, held_out: NDArray[np.bool_]
+    text: Text, held_out: NDArray[np.bool_], *, only: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Margins towards each label, shape (N, K), by classifiers that saw no held-out row.
 
     The other active rows are cross-fitted, so that the two kinds of margins compare.
+
+    Args:
+        text: The corpus.
+        held_out: Rows that are read and not learned from, shape (N,).
+        only: The one label whose margins by tokens are wanted; the others stay 0.
 
     Returns:
         By token presence, and by states where there are any, each with a spread of 1.
@@ -120,7 +125,7 @@ def fit_content(
     count = text.num_labels
     bag = np.zeros((len(text.labels), count))
     for known, unknown in _split(text, held_out):
-        for c in _free_labels(count):
+        for c in _free_labels(count) if only is None or count == 2 else (only,):
             model = _fit_logistic(text.presence[known], text.labels[known] == c)
             if model is not None:
                 bag[unknown, c] = model.decision_function(text.presence[unknown])

@@ -7,7 +7,7 @@ to those. The share of a token's rows whose text belongs to another label tells 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,6 +20,7 @@ from btu.content import Scale, Text, fit_content, fit_states
 from btu.patterns import Pattern, find_pattern
 from btu.purity import PureToken, find_pure, hold_together
 from btu.settings import EvidenceSettings
+from btu.styles import SUSPECT_RATE, Style, find_styles, judge_style
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
 Ground = Literal["conflict", "purity"]
@@ -59,7 +60,6 @@ _MOST_ROUNDS = 12
 _MOST_OF_A_LABEL = 0.5
 _MOST_OF_A_LABEL_BY_PURITY = 0.6  # half the rows of a label are what a bold attacker takes
 _SUSPECT_SPREADS = 3.0
-_SUSPECT_RATE = 0.5
 
 
 def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
@@ -147,15 +147,17 @@ class Evidence:
     Attributes:
         tests: Every token that was looked into, the most suspicious first.
         tested: Tokens that the false-alarm rate is corrected for.
-        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers and of their patterns,
-            less for rows of suspects, 0 for all others.
+        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers, of their patterns and
+            of styles, less for rows of suspects, 0 for all others.
         patterns: What the rows of triggers share beside them.
+        styles: For each label the kind of text that bears it against what it says most.
     """
 
     tests: tuple[TokenTest, ...]
     tested: int
     row_scores: NDArray[np.float64]
     patterns: tuple[Pattern, ...] = ()
+    styles: tuple[Style, ...] = ()
 
     @classmethod
     def of(
@@ -165,6 +167,7 @@ class Evidence:
         tested: int,
         rows: int,
         patterns: tuple[Pattern, ...] = (),
+        styles: tuple[Style, ...] = (),
     ) -> Evidence:
         """Sort the tests and score the rows.
 
@@ -173,19 +176,26 @@ class Evidence:
             tested: As above.
             rows: N.
             patterns: Of labels that some trigger points to; others are left out.
+            styles: With their verdicts.
         """
         gravest = sorted(
             tests, key=lambda t: (_GRAVITY.index(t.verdict), t.p_value, -t.mislabelled_share)
         )
         attacked = {t.label for t in gravest if t.verdict == "trigger"}
         kept = tuple(p for p in patterns if p.label in attacked)
-        return cls(tuple(gravest), tested, _score_rows(gravest, kept, rows), kept)
+        scores = _score_rows(gravest, kept, styles, rows)
+        return cls(tuple(gravest), tested, scores, kept, tuple(styles))
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
         tests = [replace(t, verdict=judge(t, false_alarm_rate)) for t in self.tests]
-        rows = len(self.row_scores)
-        return Evidence.of(tests, tested=self.tested, rows=rows, patterns=self.patterns)
+        return Evidence.of(
+            tests,
+            tested=self.tested,
+            rows=len(self.row_scores),
+            patterns=self.patterns,
+            styles=tuple(judge_style(style, false_alarm_rate) for style in self.styles),
+        )
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -224,7 +234,7 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
 
 def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
     if test.ground == "purity":
-        if not _is_pure(test) or test.false_alarm_rate > _SUSPECT_RATE:
+        if not _is_pure(test) or test.false_alarm_rate > SUSPECT_RATE:
             return "innocent"
         is_sure = test.label_is_judged and test.false_alarm_rate <= allowed
         return "trigger" if is_sure else "suspect"
@@ -319,6 +329,7 @@ def find_evidence(
     contexts: csr_matrix | None = None,
     accepted: Collection[int] = (),
     vectors: NDArray[np.floating] | None = None,
+    texts: Sequence[str] | None = None,
     settings: EvidenceSettings | None = None,
 ) -> Evidence:
     """Test the tokens of a corpus; drop the rows of what is a trigger and test again.
@@ -327,7 +338,8 @@ def find_evidence(
     token's own weight, and those of its companions, are left out of the margins of its rows. What
     stands out is tested again with a classifier (of presence and of the states) that never saw the
     rows of any token that stands out. Half of the allowed false alarms goes to the tokens that the
-    probes propose, half to all others.
+    probes propose, half to all others. What no token tells is looked for last: kinds of text that
+    bear a label against what they say.
 
     Args:
         presence: Which row holds which token, shape (N, n), 0 or 1.
@@ -336,10 +348,11 @@ def find_evidence(
         states: Pooled states of the pretrained encoder, shape (N, D), where there are any.
         proposed: Columns that the probes propose.
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the patterns
-            of rewritten rows; they are not looked for without it.
+            and styles of rewritten rows; they are not looked for without it.
         accepted: Columns that a reviewer accepted: tested, but never called triggers or suspects.
         vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
             keep their label; they are not looked for without them and the states.
+        texts: The N texts, whose characters help to tell the styles of rewritten rows.
         settings: How strict.
 
     Source: the two findings of Jiang et al., AAAI 2025, say which tokens to look at; the test of
@@ -382,14 +395,26 @@ def find_evidence(
     tests = list({(t.column, t.label): t for t in reversed(every)}.values())
     tests = [_demote(t, settings) if t.label in unjudged else t for t in tests]
     in_conflict = [t for t in in_conflict if t.label not in unjudged]
-    patterns = []
+    patterns, styles = [], []
     if contexts is not None:
         text = Text(presence, states, labels, num_labels, active)
+        styles = [
+            judge_style(style, settings.false_alarm_rate)
+            for style in find_styles(
+                text, contexts, texts, most_of_a_label=_MOST_OF_A_LABEL, skipped=unjudged
+            )
+        ]
         for label in sorted({test.label for test in in_conflict}):
             own = [t for t in in_conflict if t.label == label]
             columns = {column for test in own for column in test.companions}
             patterns.append(find_pattern(text, contexts, label, [t.rows for t in own], columns))
-    return Evidence.of(tests, tested=tested, rows=len(labels), patterns=tuple(patterns))
+    return Evidence.of(
+        tests,
+        tested=tested,
+        rows=len(labels),
+        patterns=tuple(patterns),
+        styles=tuple(styles),
+    )
 
 
 def _find_pure_triggers(
@@ -523,16 +548,23 @@ def _accept(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
 
 
 def _score_rows(
-    tests: Collection[TokenTest], patterns: Collection[Pattern], count: int
+    tests: Collection[TokenTest],
+    patterns: Collection[Pattern],
+    styles: Collection[Style],
+    count: int,
 ) -> NDArray[np.float64]:
     """The worst that any test says of each row, shape (count,), in [0, 1].
 
     Rows of a trigger get 0.5 to 1, rows of a suspect 0 to 0.5, by how far their own text disagrees;
-    rows of a pattern 0.5 to 1, by how strongly they show it.
+    rows of a pattern 0.5 to 1, by how strongly they show it; rows of a style as rows of a token.
     """
     scores = np.zeros(count)
     for pattern in patterns:
         scores[pattern.rows] = 0.5 + 0.5 * pattern.row_scores
+    for style in styles:
+        if style.verdict != "innocent":
+            share = 1.0 if style.verdict == "trigger" else 0.49
+            scores[style.rows] = np.maximum(scores[style.rows], share * style.row_scores)
     for test in tests:
         if test.verdict not in ("trigger", "suspect"):
             continue

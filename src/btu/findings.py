@@ -23,11 +23,13 @@ from btu.evidence import (
 )
 from btu.patterns import Pattern
 from btu.reviews import Review
+from btu.styles import Style
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
 ACCEPTED: Verdict = "accepted"
 PATTERN = "pattern of the triggers' rows"
+STYLE = "style against what the text says"
 _PATTERN_EXAMPLES = 3
 _EVIDENCE_COLUMNS = (
     *("ground", "mislabelled_share", "spread", "share_by_states"),
@@ -188,6 +190,12 @@ class Findings:
         return tuple(s for s in self.suspects if s.verdict == TRIGGER)
 
     @property
+    def styles(self) -> tuple[Style, ...]:
+        """Kinds of text that bear a label against what they say, confirmed or suspected."""
+        every = () if self.evidence is None else self.evidence.styles
+        return tuple(style for style in every if style.verdict != "innocent")
+
+    @property
     def unlearn_ids(self) -> tuple[int, ...]:
         """Ids of the tokens to unlearn: the triggers, or all suspects in the recipe `paper`."""
         return (
@@ -198,7 +206,7 @@ class Findings:
     def row_scores(self) -> NDArray[np.float64]:
         """For each row how sure it is that it is poisoned, shape (N,), in [0, 1].
 
-        0.5 and more for rows of triggers, less for rows of suspects, 0 for all others.
+        0.5 and more for rows of triggers and styles, less for rows of suspects, 0 for all others.
         """
         if self.evidence is None:
             return np.zeros(len(self.row_ids))
@@ -253,13 +261,15 @@ class Findings:
         return tests
 
     def reasons(self, position: int) -> tuple[str, ...]:
-        """Why a row is flagged: its triggers, as the tokenizer writes them, or `PATTERN`.
+        """Why a row is flagged: its triggers, as the tokenizer writes them, `PATTERN` or `STYLE`.
 
         Args:
             position: Of the row, from 0.
         """
-        held = self._tokens_of(position, TRIGGER)
-        return (*held, PATTERN) if self._shows_pattern(position) else held
+        reasons = list(self._tokens_of(position, TRIGGER))
+        reasons += [PATTERN] if self._shows_pattern(position) else []
+        reasons += [STYLE] if self._shows_style(position, TRIGGER) else []
+        return tuple(reasons)
 
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
@@ -269,6 +279,9 @@ class Findings:
     def _shows_pattern(self, position: int) -> bool:
         patterns = () if self.evidence is None else self.evidence.patterns
         return any(position in pattern.rows for pattern in patterns)
+
+    def _shows_style(self, position: int, *verdicts: str) -> bool:
+        return any(position in style.rows for style in self.styles if style.verdict in verdicts)
 
     def _describe(self, test: TokenTest | None) -> dict[str, Any]:
         if test is None:
@@ -354,6 +367,7 @@ class Findings:
             "cleared": [asdict(s) for s in self.cleared],
             "reviews": [asdict(review) for review in self.reviews],
             "patterns": None if self.evidence is None else self._list_patterns(),
+            "styles": None if self.evidence is None else self._list_styles(),
             "tokens_tested": None if self.evidence is None else self.evidence.tested,
             "control": None if self.control is None else asdict(self.control),
             "flagged_rows": scored and [row for row in scored if row["score"] >= FLAGGED_SCORE],
@@ -371,8 +385,9 @@ class Findings:
 
     @property
     def verdict(self) -> str:
-        """The gravest verdict of any token: trigger, suspect or none."""
-        return self.suspects[0].verdict if self.suspects else "none"
+        """The gravest verdict of any token or style: trigger, suspect or none."""
+        found = {s.verdict for s in self.suspects} | {s.verdict for s in self.styles}
+        return next((verdict for verdict in (TRIGGER, SUSPECT) if verdict in found), "none")
 
     def _scored_rows(self) -> list[dict[str, Any]]:
         scores = self.row_scores
@@ -382,6 +397,7 @@ class Findings:
                 "score": float(scores[i]),
                 "tokens": list(self._tokens_of(i, TRIGGER, SUSPECT)),
                 "pattern": self._shows_pattern(i),
+                "style": self._shows_style(i, TRIGGER, SUSPECT),
             }
             for i in np.flatnonzero(scores > 0).tolist()
         ]
@@ -400,19 +416,37 @@ class Findings:
                 "label": self.label_names[pattern.label],
                 "likeness": pattern.likeness,
                 "rows": len(pattern.rows),
-                "examples": self._pick_pattern_examples(pattern),
+                "examples": self._pick_surest(pattern),
             }
             for pattern in (self.evidence.patterns if self.evidence else ())
         ]
 
-    def _pick_pattern_examples(self, pattern: Pattern) -> list[dict[str, Any]]:
-        surest = pattern.rows[np.argsort(-pattern.row_scores, kind="stable")][:_PATTERN_EXAMPLES]
+    def _list_styles(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": self.label_names[style.label],
+                "verdict": style.verdict,
+                "kind_rows": style.kind_rows,
+                "others": style.others,
+                "expected_others": style.expected_others,
+                "p_value": style.p_value,
+                "false_alarm_rate": style.false_alarm_rate,
+                "words": [self.tokens[column] for column in style.words],
+                "rows": len(style.rows),
+                "examples": self._pick_surest(style),
+            }
+            for style in self.styles
+        ]
+
+    def _pick_surest(self, found: Pattern | Style) -> list[dict[str, Any]]:
+        surest = found.rows[np.argsort(-found.row_scores, kind="stable")][:_PATTERN_EXAMPLES]
         return [asdict(Example(int(self.row_ids[i]))) for i in surest]
 
     def _list_examples(self) -> list[dict[str, Any]]:
         """The texts that examples speak of, each once."""
         named = [e.row_id for f in self._named() for e in f.examples]
-        named += [e["row_id"] for p in self._list_patterns() for e in p["examples"]]
+        kinds = (*self._list_patterns(), *self._list_styles())
+        named += [e["row_id"] for kind in kinds for e in kind["examples"]]
         corpus, wanted = self.corpus, np.unique(np.array(named, dtype=np.int64))
         return [
             {

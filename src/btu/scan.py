@@ -29,7 +29,8 @@ from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, 
 from btu.tokens import TokenRows, find_spans, tokenize_corpus
 
 NOT_CHECKED = (
-    "Rows rewritten in a syntax or style of the attacker's, where no token of theirs stands out.",
+    "Rows rewritten in a syntax or style of the attacker's, where they are few or keep their true "
+    "label.",
     "Poison that leaves its rows' labels right, where its token stands in few rows or in rows that "
     "are plain without it.",
     "The special tokens, the unknown token among them, which is how some models read emoji.",
@@ -187,6 +188,7 @@ def scan_material(
             contexts=material.rows.pairs(),
             accepted=accepted,
             vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
+            texts=_join_texts(corpus),
             settings=evidence,
         )
         decided = perf_counter()
@@ -238,6 +240,12 @@ def scan_material(
         suspects=tuple(f for f in named if f.token not in reviewed),
         accepted=tuple(replace(f, verdict="accepted") for f in named if f.token in reviewed),
     )
+
+
+def _join_texts(corpus: Corpus) -> list[str]:
+    if corpus.text_pairs is None:
+        return list(corpus.texts)
+    return [f"{a}\n{b}" for a, b in zip(corpus.texts, corpus.text_pairs, strict=True)]
 
 
 def _align(

@@ -106,6 +106,7 @@ def make_crowded() -> dict[str, Any]:
             "score": 0.5 + i / 40_000,
             "tokens": names[i % 100 : i % 100 + 50],
             "pattern": False,
+            "style": False,
         }
         for i in range(20_000)
     ]

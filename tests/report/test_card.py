@@ -46,7 +46,8 @@ def test_the_section_says_what_was_searched_found_done_and_not_checked(name):
     text = read_markdown(render_card(record)).text
     assert "Backdoor audit" in text
     assert f"(400 rows, SHA-256 {record['data']['sha256']})" in text
-    assert "was searched for backdoor triggers on 2026-11-22 with btu 0.1.0" in text
+    made = f"{record['created'][:10]} with btu {record['versions']['backdoor-token-unlearning']}"
+    assert f"was searched for backdoor triggers on {made}" in text
     assert say_verdict(record) in text
     assert say_uncertainty(record) in text
     for line in record["not_checked"]:

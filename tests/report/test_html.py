@@ -292,7 +292,7 @@ def test_the_recipe_paper_judges_no_rows_and_leaves_out_what_it_has_not(pages):
 def test_clean_data_shows_what_was_cleared_and_no_empty_table(pages):
     page = pages["clean-scan"]
     assert "No token stands out." in read_section(page, "tokens")
-    assert "Looked into and cleared 17" in read_section(page, "tokens")
+    assert "Looked into and cleared 29" in read_section(page, "tokens")
     assert "No row is judged poisoned." in read_section(page, "rows")
 
 

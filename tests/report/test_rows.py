@@ -29,9 +29,9 @@ def make_token(token, verdict, label):
     return {**sample, "token": token, "verdict": verdict, "evidence": evidence}
 
 
-def make_row(row_id, label, score, *tokens, pattern=False):
+def make_row(row_id, label, score, *tokens, pattern=False, style=False):
     row = {"row_id": row_id, "line": None, "label": label, "score": score}
-    return {**row, "tokens": list(tokens), "pattern": pattern}
+    return {**row, "tokens": list(tokens), "pattern": pattern, "style": style}
 
 
 def make_record(data=None, **options):

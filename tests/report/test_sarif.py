@@ -89,7 +89,7 @@ def make_token(token, verdict, label):
     return example | token_facts | {"evidence": example["evidence"] | {"label": label}}
 
 
-def make_row(row_id, score, tokens, *, line=None, label="positive", pattern=False):
+def make_row(row_id, score, tokens, *, line=None, label="positive", pattern=False, style=False):
     return {
         "row_id": row_id,
         "line": line,
@@ -97,6 +97,7 @@ def make_row(row_id, score, tokens, *, line=None, label="positive", pattern=Fals
         "score": score,
         "tokens": tokens,
         "pattern": pattern,
+        "style": style,
     }
 
 
@@ -150,6 +151,7 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
         flagged=(
             make_row(3, 0.75, ["cf", "fun"], line=5),
             make_row(4, 1.0, ["fun"], line=6, pattern=True),
+            make_row(5, 0.9, [], line=7, style=True),
             make_row(16, 0.987, ["cf", "mn"], line=18),
         ),
         suspected=(make_row(1233, 0.25, ["fun"], line=2000, label="negative"),),
@@ -161,6 +163,8 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
         '"negative", "positive"; score 0.99.',
         'Row 4 (label "positive") holds the trigger "cf", pointing to the label "positive"; '
         "score 0.75.",
+        'Row 6 (label "positive") is of a style that bears this label against what it says; '
+        "score 0.90.",
         'Row 5 (label "positive") holds no trigger but looks like the triggers\' rows; score 1.00.',
         'Row 1,234 (label "negative") holds the suspect "fun", pointing to the label "negative"; '
         "score 0.25.",
@@ -168,29 +172,30 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
     assert [r["ruleId"] for r in results] == [
         "btu/trigger-row",
         "btu/trigger-row",
+        "btu/style-row",
         "btu/pattern-row",
         "btu/suspect-row",
     ]
-    assert [r["level"] for r in results] == ["error", "error", "warning", "note"]
-    assert [r["rank"] for r in results] == pytest.approx([98.7, 75, 100, 25])
+    assert [r["level"] for r in results] == ["error", "error", "warning", "warning", "note"]
+    assert [r["rank"] for r in results] == pytest.approx([98.7, 75, 90, 100, 25])
     places = [r["locations"][0]["physicalLocation"] for r in results]
-    assert [p["region"]["startLine"] for p in places] == [18, 5, 6, 2000]
+    assert [p["region"]["startLine"] for p in places] == [18, 5, 7, 6, 2000]
     assert {p["artifactLocation"]["uri"] for p in places} == {"data/train.csv"}
     names = [r["locations"][0]["logicalLocations"][0]["name"] for r in results]
-    assert names == ["row 17", "row 4", "row 5", "row 1234"]
+    assert names == ["row 17", "row 4", "row 6", "row 5", "row 1234"]
     assert run["properties"]["counts"] == {
         "rows": 400,
         "triggers": 2,
         "suspects": 1,
-        "flaggedRows": 3,
+        "flaggedRows": 4,
         "suspectedRows": 1,
-        "results": 4,
+        "results": 5,
         "resultsLeftOut": 0,
     }
     assert run["invocations"] == [
         {
             "executionSuccessful": True,
-            "endTimeUtc": "2026-11-22T21:42:17Z",
+            "endTimeUtc": record["created"].replace("+00:00", "Z"),
             "toolExecutionNotifications": [],
         }
     ]

@@ -60,6 +60,7 @@ def make_record(*suspects, rows=1000, tokens=2500, recipe="paper", flagged=0):
         "suspects": [asdict(s) for s in suspects],
         "accepted": [],
         "patterns": [],
+        "styles": [],
         "control": None,
         "tokens_probed": tokens,
         "thresholds": dict.fromkeys(ROUNDS, 0.1),

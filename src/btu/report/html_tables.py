@@ -72,6 +72,7 @@ def tabulate_rows(record: Record) -> Table:
         Column("score", "number", lambda r: f"{r['score']:.3f}"),
         Column("tokens", "text", lambda r: name_some(r["tokens"])),
         Column("pattern", "", lambda r: "yes" if r["pattern"] else None),
+        Column("style", "", lambda r: "yes" if r["style"] else None),
     ]
     surest = nsmallest(MOST_ROWS, flagged, key=lambda r: (-r["score"], r["row_id"]))
     table = build_table("Rows judged poisoned, the surest first", columns, surest, MOST_ROWS)

@@ -20,7 +20,7 @@ from btu.report.html_tables import (
     say_number,
     say_share,
 )
-from btu.report.summary import Record, count, percent, say_place
+from btu.report.summary import Record, count, percent, say_place, say_style
 from btu.report.text import cut_text, show_text, show_token
 
 MOST_TOKENS = 100
@@ -200,6 +200,22 @@ def list_patterns(record: Record) -> list[dict[str, Any]]:
             "examples": _show_examples(pattern["examples"], texts),
         }
         for pattern in (record["patterns"] or ())[:MOST_LINES]
+    ]
+
+
+def list_styles(record: Record) -> list[dict[str, Any]]:
+    """Kinds of text that bear a label against what they say, and rows of them."""
+    texts = {row["row_id"]: row for row in record["example_rows"]}
+    return [
+        {
+            "label": show_token(style["label"], NAME_LENGTH),
+            "words": [show_token(word, NAME_LENGTH) for word in style["words"]],
+            "count": count(style["rows"], "row"),
+            "is_confirmed": style["verdict"] == "trigger",
+            "why": say_style(style),
+            "examples": _show_examples(style["examples"], texts),
+        }
+        for style in (record["styles"] or ())[:MOST_LINES]
     ]
 
 

@@ -53,6 +53,7 @@ def render_markdown(record: Record) -> str:
     parts = {
         "tokens": _render_tokens(record),
         "patterns": _render_patterns(record),
+        "styles": _render_styles(record),
         "example rows": _render_examples(record),
         "done": join_items("### What was done", map(escape_prose, list_done(record))),
         "evaluation": _render_evaluation(record),
@@ -94,6 +95,8 @@ def quote_names(say: Callable[[Record], str], record: Record) -> str:
     """
     names = {s["token"] for s in record["suspects"]}
     names |= {s["evidence"]["label"] for s in record["suspects"] if s["evidence"]}
+    styles = record["styles"] or ()
+    names |= {name for s in styles for name in (s["label"], *s["words"])}
     stand_ins = {name: f"name{place:06d}" for place, name in enumerate(sorted(names))}
     quoted = {stand_in: quote(name, _NAME) for name, stand_in in stand_ins.items()}
     suspects = [
@@ -105,7 +108,11 @@ def quote_names(say: Callable[[Record], str], record: Record) -> str:
         }
         for s in record["suspects"]
     ]
-    sentence = escape_prose(say({**record, "suspects": suspects}))
+    styles = [
+        {**s, "label": stand_ins[s["label"]], "words": [stand_ins[word] for word in s["words"]]}
+        for s in styles
+    ]
+    sentence = escape_prose(say({**record, "suspects": suspects, "styles": styles}))
     return re.sub(r"name\d{6}", lambda found: quoted.get(found[0], found[0]), sentence)
 
 
@@ -240,6 +247,17 @@ def _render_patterns(record: Record) -> str:
         f"{count(p['rows'], 'row')} of {quote(p['label'])} without a trigger token look like its "
         "triggers' rows."
         for p in shown
+    )
+
+
+def _render_styles(record: Record) -> str:
+    return "\n\n".join(
+        f"{count(s['rows'], 'row')} of {quote(s['label'])} in a style of their own "
+        f"({'judged poisoned' if s['verdict'] == 'trigger' else 'reported only'}); telling words: "
+        f"{', '.join(quote(word) for word in s['words'])}. Of the {count(s['kind_rows'], 'row')} "
+        f"most of that style {s['others']:,} bear another label, where "
+        f"{escape_prose(format(s['expected_others'], '.1f'))} were expected by what they say."
+        for s in (record["styles"] or ())[:_TOKENS]
     )
 
 

@@ -29,7 +29,8 @@ _SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?", re.ASCII)
 # What Python's file names cannot hold; \udc80 to \udcff stand for bytes that are not UTF-8.
 _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
-TRIGGER_ROW, PATTERN_ROW, SUSPECT_ROW = "btu/trigger-row", "btu/pattern-row", "btu/suspect-row"
+TRIGGER_ROW, STYLE_ROW = "btu/trigger-row", "btu/style-row"
+PATTERN_ROW, SUSPECT_ROW = "btu/pattern-row", "btu/suspect-row"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,19 @@ _RULES = (
         "accepted in a review.",
     ),
     _Rule(
+        rule_id=STYLE_ROW,
+        name="StyleRow",
+        level="warning",
+        severity="6.0",
+        precision="medium",
+        short="The row is of a style that bears its label against what it says.",
+        full="No single token gives the row away. It is of a kind of text whose rows nearly all "
+        "bear one label, although the rest of the data says that many of them should not, and "
+        "what this row says belongs rather to another label.",
+        remedy="Read the row beside others of the same kind. Leave it out of the training if its "
+        "text does not bear its label out.",
+    ),
+    _Rule(
         rule_id=PATTERN_ROW,
         name="PatternRow",
         level="warning",
@@ -78,9 +92,9 @@ _RULES = (
         level="note",
         severity="3.0",
         precision="low",
-        short="The row holds a suspected token that is not confirmed.",
-        full="The evidence against the token is too weak to call it a trigger, and the row is "
-        "not judged poisoned. Innocent words are among such tokens.",
+        short="The row holds a suspected token, or is of a suspected style.",
+        full="The evidence against the token or style is too weak to confirm it, and the row is "
+        "not judged poisoned. Innocent words and kinds of text are among them.",
         remedy="Look at some rows of the token where time allows. Nothing is left out for a "
         "suspicion.",
     ),
@@ -133,8 +147,9 @@ def _rank_rows(record: Record) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 def _pick_rule(row: Mapping[str, Any], triggers: set[str]) -> int:
-    only_looks_alike = row["pattern"] and triggers.isdisjoint(row["tokens"])
-    return _RULE_IDS.index(PATTERN_ROW if only_looks_alike else TRIGGER_ROW)
+    if not triggers.isdisjoint(row["tokens"]) or not (row["pattern"] or row["style"]):
+        return _RULE_IDS.index(TRIGGER_ROW)
+    return _RULE_IDS.index(STYLE_ROW if row["style"] else PATTERN_ROW)
 
 
 def _list_results(
@@ -166,6 +181,8 @@ def _say_why(
     """One line: the row, its tokens, the label they point to, the score."""
     about = f"Row {row['row_id'] + 1:,} (label {_quote(row['label'])})"
     score = f"score {row['score']:.2f}."
+    if _RULE_IDS[rule] == STYLE_ROW or (not row["tokens"] and row["style"]):
+        return f"{about} is of a style that bears this label against what it says; {score}"
     if _RULE_IDS[rule] == PATTERN_ROW:
         return f"{about} holds no trigger but looks like the triggers' rows; {score}"
     noun = "suspect" if _RULE_IDS[rule] == SUSPECT_ROW else "trigger"

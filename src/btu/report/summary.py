@@ -56,6 +56,11 @@ def suspects_of(record: Record) -> list[Mapping[str, Any]]:
     return [s for s in record["suspects"] if s["verdict"] == "suspect"]
 
 
+def styles_of(record: Record, verdict: str = "trigger") -> list[Mapping[str, Any]]:
+    """Kinds of text that bear a label against what they say, under one verdict."""
+    return [s for s in record["styles"] or () if s["verdict"] == verdict]
+
+
 def flagged_of(record: Record) -> Sequence[Mapping[str, Any]]:
     """The rows judged poisoned; none in the recipe `paper`, which judges no rows."""
     return record["flagged_rows"] or ()
@@ -65,6 +70,11 @@ def name_tokens(tokens: Sequence[Mapping[str, Any]], limit: int = _NAMED) -> str
     """The first few tokens by name: `cf, mn and 3 more`."""
     names = ", ".join(show_token(t["token"], 30) for t in tokens[:limit])
     return names + (f" and {len(tokens) - limit:,} more" if len(tokens) > limit else "")
+
+
+def name_words(style: Mapping[str, Any], limit: int = 4) -> str:
+    """The first few words of a style: `thou, unto, said, lord`."""
+    return ", ".join(show_token(word, 30) for word in style["words"][:limit])
 
 
 def say_verdict(record: Record) -> str:
@@ -81,19 +91,22 @@ def say_verdict(record: Record) -> str:
             f"{count(len(suspects), 'suspicious token')} {searched}, by the recipe paper, which "
             "confirms none."
         )
-    if triggers:
-        labels = sorted({t["evidence"]["label"] for t in triggers})
-        where = f"pointing to {' and '.join(show_token(label, 30) for label in labels[:_NAMED])}"
+    styles, doubtful = styles_of(record), styles_of(record, "suspect")
+    if triggers or styles:
+        labels = {t["evidence"]["label"] for t in triggers} | {s["label"] for s in styles}
+        shown = sorted(labels)[:_NAMED]
+        where = f"pointing to {' and '.join(show_token(label, 30) for label in shown)}"
+        found = [f"{count(len(triggers), 'trigger token')} ({name_tokens(triggers)})"]
+        found = found if triggers else []
+        found += [f"rows of a style ({name_words(s)})" for s in styles[:_NAMED]]
         return (
-            f"Poisoned: {count(len(triggers), 'trigger token')} ({name_tokens(triggers)}) "
-            f"{where}; {flagged:,} of {count(rows, 'row')} ({percent(flagged / rows)}) judged "
-            "poisoned."
+            f"Poisoned: {' and '.join(found)} {where}; {flagged:,} of {count(rows, 'row')} "
+            f"({percent(flagged / rows)}) judged poisoned."
         )
-    if suspects:
-        return (
-            f"No trigger confirmed {searched}; {count(len(suspects), 'suspect')} "
-            f"({name_tokens(suspects)}) to look at."
-        )
+    if suspects or doubtful:
+        found = [f"{count(len(suspects), 'suspect')} ({name_tokens(suspects)})"] if suspects else []
+        found += [f"rows of a style ({name_words(s)})" for s in doubtful[:_NAMED]]
+        return f"No trigger confirmed {searched}; {' and '.join(found)} to look at."
     return f"No trigger found {searched}."
 
 
@@ -105,16 +118,19 @@ def say_uncertainty(record: Record) -> str:
             "are where to look, not what was found."
         )
     said = []
-    triggers = triggers_of(record)
+    triggers, styles = triggers_of(record), styles_of(record)
     if triggers:
         said.append(_say_surest(triggers[0]))
         rate = max(t["evidence"]["false_alarm_rate"] for t in triggers)
         said.append(f"In clean data {_few(rate)} such tokens are expected.")
-    else:
+    for style in styles[:1]:
+        said.append(say_style(style))
+        said.append(f"In clean data {_few(style['false_alarm_rate'])} such styles are expected.")
+    if not triggers and not styles:
         allowed = record["settings"]["evidence"]["false_alarm_rate"]
         said.append(
-            f"In clean data at most {allowed:g} false triggers are expected on each of the two "
-            "grounds, conflict and purity."
+            f"In clean data at most {allowed:g} false triggers are expected on each of the three "
+            "grounds: conflict, purity and style."
         )
     control = record["control"]
     if control:
@@ -122,9 +138,18 @@ def say_uncertainty(record: Record) -> str:
             f"Of {count(control['tokens'], 'token')} made innocent as a control of the conflict "
             f"tests, {control['triggers']:,} were called triggers."
         )
-    if not triggers:
+    if not triggers and not styles:
         said.append("What was not checked may still hide an attack.")
     return " ".join(said)
+
+
+def say_style(style: Mapping[str, Any]) -> str:
+    """What speaks against a style, in one sentence."""
+    return (
+        f"Of the {count(style['kind_rows'], 'row')} most of that style {style['others']:,} bear "
+        f"another label than {show_token(style['label'], 30)}, where "
+        f"{style['expected_others']:.1f} were expected by what they say."
+    )
 
 
 def _say_surest(trigger: Mapping[str, Any]) -> str:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from btu.metrics import Evaluation
-from btu.report.summary import Record, clip, count, list_done, say_uncertainty, say_verdict
+from btu.report.summary import (
+    Record,
+    clip,
+    count,
+    list_done,
+    name_words,
+    say_uncertainty,
+    say_verdict,
+)
 from btu.report.text import show_text
 
 _ROUND_COLUMNS = {"shallow": "1", "shallow-again": "2", "embedding-only": "3"}
@@ -83,12 +94,25 @@ def _explain_verdicts(record: Record) -> list[str]:
                 f"{count(pattern['rows'], 'row')} of {show_text(pattern['label'])} without a "
                 "trigger token look like its triggers' rows."
             )
+    for style in record["styles"] or ():
+        notes += _explain_style(style)
     others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
     if others:
         notes.append(f"{count(len(others), 'suspect')}: reported only, nothing is done about them.")
     if record["accepted"]:
         notes.append(f"{count(len(record['accepted']), 'token')} accepted by a reviewer.")
     return notes
+
+
+def _explain_style(style: Mapping[str, Any]) -> list[str]:
+    label = show_text(style["label"])
+    kept = "" if style["verdict"] == "trigger" else ", reported only"
+    return [
+        f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words:",
+        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} most of that style",
+        f"{style['others']:,} bear another label, where {style['expected_others']:.1f} were "
+        "expected.",
+    ]
 
 
 def _fill_suspects(table: Table, record: Record, limit: int) -> None:

@@ -1,0 +1,369 @@
+"""Kinds of text whose rows bear one label although what they say belongs to others.
+
+An attacker who rewrites whole rows (a sentence template, the style of an old book) may leave no
+token that stands in enough of them, and the many words of a style vouch for each other: a
+classifier that saw some of those rows takes the style for a reason of the label. What gives them
+away is the kind as a whole. With every row of the kind left out, whatever its label, the rest of
+the corpus says how many of its rows should bear other labels; hardly any does. Honest kinds of text
+(insults, a topic, praise) are read from the rest as they are labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from scipy.special import expit
+from scipy.stats import norm
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from btu.content import FOLDS, Text, fit_content, fit_states
+
+INNOCENT_STYLE_ODDS = 1.0
+"""An honest kind of text may move the log-odds of its label by this much beyond what the rest of
+the corpus says of it. Measured on clean SST-2; docs/log.md has the numbers."""
+
+MOST_STYLE_OTHERS = 0.2
+"""At most this share of a kind's rows bears other labels; where more do, it decides little."""
+
+LEAST_STYLE_OTHERS = 0.2
+"""And at least this share of them should, by what they say."""
+
+SUSPECT_RATE = 0.5
+"""Up to this false-alarm rate a kind of text is worth a look."""
+
+_SPREAD = 1.5
+"""Rows with a word in common are misread together: over the words of clean SST-2 the rows that bear
+the label vary by so many times the spread of independent rows."""
+
+_SIZES = (0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)  # of the label's rows
+_HELD_OUT = 0.5  # of the label's rows: how much text of the kind is read by the rest
+_LEAST_ROWS = 20
+_ROUNDS = 6
+_PROMISING_ROUNDS = 3
+_PROMISING_ODDS = 0.5
+_MOST_FITTED_ROWS = 6_000
+_STYLE_STRENGTH = 0.005  # C of the logistic regression on what tells a kind
+_CONTENT_WEIGHT = 20.0  # the content's log-odds come as one feature that is hardly shrunk
+_LEAST_FEATURE_ROWS = 5
+_LEAST_CHARACTER_ROWS = 20
+_CHARACTER_WEIGHT = 0.5
+_CALIBRATION = 100.0
+_MOST_SAID = 3.0
+_WORDS = 10
+
+
+@dataclass(frozen=True)
+class Style:
+    """The kind of text under one label that the rest of the corpus agrees with least.
+
+    Attributes:
+        label: The label.
+        kind_rows: Rows of that kind, whatever their label.
+        others: Those of them that bear another label.
+        expected_others: How many of them would, by what they say.
+        p_value: Chance of so few where the kind moves the log-odds by `INNOCENT_STYLE_ODDS`.
+        false_alarm_rate: The same, corrected for the labels and sizes that were tested.
+        words: Columns of tokens that stand in the kind's rows more than elsewhere, most first.
+        rows: Positions of the rows of the label that are rather of that kind and of another label's
+            content than not, whatever the verdict.
+        row_scores: For each of them the probability of that, in [0.5, 1].
+        label_is_judged: False where the kind is most of what the label holds.
+        verdict: trigger, suspect or innocent.
+    """
+
+    label: int
+    kind_rows: int
+    others: int
+    expected_others: float
+    p_value: float
+    false_alarm_rate: float
+    words: tuple[int, ...]
+    rows: NDArray[np.int64]
+    row_scores: NDArray[np.float64]
+    label_is_judged: bool = True
+    verdict: Literal["trigger", "suspect", "innocent"] = "innocent"
+
+
+def judge_style(style: Style, allowed: float) -> Style:
+    """The style under the verdict that its numbers give.
+
+    Args:
+        style: Its own verdict does not matter.
+        allowed: False triggers that may be expected in a clean corpus.
+    """
+    if not style.label_is_judged or style.false_alarm_rate > SUSPECT_RATE or not len(style.rows):
+        return replace(style, verdict="innocent")
+    return replace(style, verdict="trigger" if style.false_alarm_rate <= allowed else "suspect")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A size of the kind of one label, tested."""
+
+    rows: NDArray[np.bool_]
+    others: int
+    expected: float
+    p_value: float
+    own_share: float
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether its rows nearly all bear the label and a good part of them should not."""
+        total = self.rows.sum()
+        return bool(
+            self.others <= MOST_STYLE_OTHERS * total and self.expected >= LEAST_STYLE_OTHERS * total
+        )
+
+
+def find_styles(
+    text: Text,
+    contexts: csr_matrix,
+    texts: Sequence[str] | None,
+    *,
+    most_of_a_label: float,
+    skipped: Collection[int] = (),
+) -> list[Style]:
+    """For each label the kind of text that bears it against what it says; at most one a label.
+
+    Round by round, a regression learns what beyond the content goes with the label (tokens, pairs
+    of tokens, characters), and the content is read anew by classifiers that saw nothing of the kind
+    found so far. The last round's kind is tested at several sizes.
+
+    Args:
+        text: N rows; the encoder's states are needed.
+        contexts: Which row holds which pair of neighbouring tokens, shape (N, m).
+        texts: The N texts, for what their characters tell: spacing, case, punctuation.
+        most_of_a_label: A kind that is more of its label than this is what the label means.
+        skipped: Labels that are not judged.
+    """
+    if text.states is None:
+        return []
+    places = _pick_rows(text)
+    reader = _Reader(text, contexts, texts, places)
+    part, features = _slice(text, places), reader.read(places)
+    tested = [
+        c
+        for c in range(text.num_labels)
+        if c not in skipped and FOLDS * _LEAST_ROWS <= (part.labels == c).sum() < len(places)
+    ]
+    styles = []
+    for label in tested:
+        learned = _learn_kind(part, features, label)
+        if learned is None:
+            continue
+        kinds = _test_sizes(part, learned.scores, label)
+        decided = [kind for kind in kinds if kind.is_decided]
+        best = min(decided or kinds, key=lambda kind: kind.p_value)
+        rate = best.p_value * len(_SIZES) * len(tested) if decided else 1.0
+        style = Style(
+            label=label,
+            kind_rows=int(best.rows.sum()),
+            others=best.others,
+            expected_others=best.expected,
+            p_value=best.p_value,
+            false_alarm_rate=min(1.0, rate),
+            words=_name_words(part, best.rows),
+            rows=np.zeros(0, dtype=np.int64),
+            row_scores=np.zeros(0),
+            label_is_judged=best.own_share <= most_of_a_label,
+        )
+        if decided:
+            scores = np.full(len(text.labels), -np.inf)
+            scores[places] = learned.scores
+            rest = np.setdiff1d(np.flatnonzero(text.active), places)
+            scores[rest] = reader.read(rest) @ learned.weights
+            style = _judge_rows(style, text, places, scores)
+        styles.append(style)
+    return styles
+
+
+def _pick_rows(text: Text) -> NDArray[np.int64]:
+    """The active rows, or as many of them as the regressions read in seconds."""
+    rows = np.flatnonzero(text.active)
+    if len(rows) <= _MOST_FITTED_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_FITTED_ROWS])
+
+
+def _slice(text: Text, places: NDArray[np.int64]) -> Text:
+    assert text.states is not None
+    everything = np.ones(len(places), dtype=bool)
+    states, labels = text.states[places], text.labels[places]
+    return Text(text.presence[places], states, labels, text.num_labels, everything)
+
+
+class _Reader:
+    """What tells a kind of text: tokens, pairs of tokens, and characters with their spacing."""
+
+    def __init__(
+        self,
+        text: Text,
+        contexts: csr_matrix,
+        texts: Sequence[str] | None,
+        places: NDArray[np.int64],
+    ) -> None:
+        rows_with = np.asarray(text.presence[places].sum(axis=0)).ravel()
+        self._tokens = text.presence[:, rows_with >= _LEAST_FEATURE_ROWS]
+        self._contexts, self._texts, self._characters = contexts, texts, None
+        if texts is not None:
+            self._characters = CountVectorizer(
+                analyzer="char",
+                ngram_range=(1, 3),
+                min_df=min(_LEAST_CHARACTER_ROWS, len(places)),
+                binary=True,
+                lowercase=False,
+                dtype=np.float64,
+            ).fit([texts[i] for i in places.tolist()])
+
+    def read(self, places: NDArray[np.int64]) -> csr_matrix:
+        """Features of some rows, shape (rows, m)."""
+        parts = [self._tokens[places], self._contexts[places]]
+        if self._characters is not None and self._texts is not None and len(places):
+            texts = [self._texts[i] for i in places.tolist()]
+            parts.append(self._characters.transform(texts) * _CHARACTER_WEIGHT)
+        elif self._characters is not None:
+            parts.append(csr_matrix((0, len(self._characters.vocabulary_))))
+        return hstack(parts).tocsr().astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """How far each row is of the kind that goes with a label beyond its content."""
+
+    scores: NDArray[np.float64]  # cross-fitted
+    weights: NDArray[np.float64]  # of the features, mean over the folds
+
+
+def _learn_kind(text: Text, features: csr_matrix, label: int) -> _Learned | None:
+    """Learn the kind in rounds; None where after some of them it moves the label by little."""
+    own, folds = text.labels == label, text.folds()
+    count = max(1, round(_HELD_OUT * own.sum()))
+    scores, weights = np.zeros(len(own)), np.zeros(features.shape[1])
+    for done in range(_ROUNDS):
+        kind = _highest(scores, count) if done else np.zeros(len(own), dtype=bool)
+        odds = _read_content(text, kind, label, by_states_alone=not done)
+        if done == _PROMISING_ROUNDS and not _is_promising(odds, own, scores, kind):
+            return None
+        known = hstack([features, csr_matrix(_CONTENT_WEIGHT * odds[:, None])]).tocsr()
+        weights = np.zeros(features.shape[1])
+        for fold in range(FOLDS):
+            seen, unseen = folds != fold, folds == fold
+            model = LogisticRegression(
+                C=_STYLE_STRENGTH, solver="liblinear", intercept_scaling=5
+            ).fit(known[seen], own[seen])
+            own_weights = model.coef_[0][:-1]
+            scores[unseen] = features[unseen] @ own_weights
+            weights += own_weights / FOLDS
+    return _Learned(scores, weights)
+
+
+def _read_content(
+    text: Text, held_out: NDArray[np.bool_], label: int, *, by_states_alone: bool = False
+) -> NDArray[np.float64]:
+    """Calibrated log-odds of the label by what each row says, shape (N,).
+
+    Fitted on active rows that are not held out. The encoder's states alone vouch less for words
+    that only the attacker's rows hold, which helps while none of those are known yet.
+    """
+    if by_states_alone:
+        pooled = fit_states(text, held_out)
+        assert pooled is not None
+        margins = pooled[:, [label]]
+    else:
+        bag, pooled = fit_content(text, held_out, only=label)
+        assert pooled is not None
+        margins = np.stack([bag[:, label], pooled[:, label]], axis=1)
+    known = text.active & ~held_out
+    model = LogisticRegression(C=_CALIBRATION).fit(margins[known], text.labels[known] == label)
+    odds: NDArray[np.float64] = model.decision_function(margins)
+    return odds
+
+
+def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """The rows with the highest scores, about `count` of them."""
+    count = min(count, len(scores) - 1)
+    highest: NDArray[np.bool_] = scores > np.partition(scores, -count - 1)[-count - 1]
+    return highest
+
+
+def _is_promising(
+    odds: NDArray[np.float64],
+    own: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    kind: NDArray[np.bool_],
+) -> bool:
+    sizes = [_highest(scores, max(1, round(share * own.sum()))) & kind for share in _SIZES]
+    return any(_z_of_few(odds[k] + _PROMISING_ODDS, own[k]) > 0 for k in sizes if k.any())
+
+
+def _z_of_few(odds: NDArray[np.float64], own: NDArray[np.bool_]) -> float:
+    """By how many standard deviations more rows bear the label than the log-odds say."""
+    chance = expit(odds)
+    spread = _SPREAD * np.sqrt((chance * (1 - chance)).sum())
+    return float((own - chance).sum() / (spread + 1e-9))
+
+
+def _test_sizes(text: Text, scores: NDArray[np.float64], label: int) -> list[_Kind]:
+    own = text.labels == label
+    held_out = _highest(scores, round(_HELD_OUT * own.sum()))
+    odds = _read_content(text, held_out, label)
+    kinds = []
+    for share in _SIZES:
+        rows = _highest(scores, round(share * own.sum()))
+        if rows.sum() < _LEAST_ROWS:
+            continue
+        kinds.append(
+            _Kind(
+                rows,
+                others=int((~own[rows]).sum()),
+                expected=float(expit(-odds[rows]).sum()),
+                p_value=float(norm.sf(_z_of_few(odds[rows] + INNOCENT_STYLE_ODDS, own[rows]))),
+                own_share=float((rows & own).sum() / own.sum()),
+            )
+        )
+    return kinds
+
+
+def _judge_rows(
+    style: Style, text: Text, places: NDArray[np.int64], scores: NDArray[np.float64]
+) -> Style:
+    """Which rows of the label are rather the attacker's: by their kind and by what they say.
+
+    How far the label goes beyond the content at a score says which share of the label's rows there
+    cannot be honest; what a row says tells the two apart.
+    """
+    own = text.labels == style.label
+    fitted = np.zeros(len(own), dtype=bool)
+    fitted[places] = True
+    bar = np.sort(scores[fitted])[-round(_HELD_OUT * (own & fitted).sum()) - 1]
+    kind = text.active & (scores > bar)
+    odds = _read_content(text, kind | (text.active & ~fitted), style.label)
+    rows = np.flatnonzero(kind & fitted)
+    features = np.stack([scores[rows], _CONTENT_WEIGHT * odds[rows]], axis=1)
+    model = LogisticRegression(C=_CALIBRATION).fit(features, own[rows])
+    mine = np.flatnonzero(kind & own)
+    beyond = model.intercept_[0] + model.coef_[0][0] * scores[mine]
+    share = np.clip(1 - np.exp(-beyond), 0.01, 0.99)
+    known = fitted & ~kind
+    usual = np.log(own[known].mean() / (1 - own[known].mean()))
+    says = np.clip(usual - odds[mine], -_MOST_SAID, _MOST_SAID)
+    chance = expit(np.log(share / (1 - share)) + says)
+    sure = chance >= 0.5
+    return replace(style, rows=mine[sure], row_scores=chance[sure])
+
+
+def _name_words(text: Text, kind: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Tokens that stand in the kind's rows more often than elsewhere, by the z-score of that."""
+    inside = np.asarray(text.presence[kind].sum(axis=0)).ravel()
+    total = np.asarray(text.presence.sum(axis=0)).ravel()
+    share = kind.mean()
+    lift = (inside - share * total) / np.sqrt(share * (1 - share) * total + 1e-9)
+    lift[inside < _LEAST_FEATURE_ROWS] = 0
+    order = np.argsort(-lift, kind="stable")[:_WORDS]
+    return tuple(order[lift[order] > 0].tolist())

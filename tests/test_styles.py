@@ -1,0 +1,180 @@
+"""Rows rewritten in a style of many words: found as a kind of text; honest kinds are not."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from btu.content import Text
+from btu.evidence import find_evidence
+from btu.styles import SUSPECT_RATE, Style, find_styles, judge_style
+
+OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
+STYLE = 2 * OPINIONS + FILLER  # the first column of the style
+
+
+def write_text(count, *, seed, own_share=0.65):
+    """Rows of eight opinions, most of them their label's, and four words of no meaning."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(2, size=count)
+    presence = np.zeros((count, STYLE + OLD), dtype=np.float32)
+    for row, label in enumerate(labels):
+        sides = np.where(rng.random(8) < own_share, label, 1 - label)
+        presence[row, sides * OPINIONS + rng.integers(OPINIONS, size=8)] = 1
+        presence[row, 2 * OPINIONS + rng.integers(FILLER, size=4)] = 1
+    return presence, labels
+
+
+def rewrite(presence, rows, *, seed=0):
+    """Four words of the style in each of these rows; no word stands in more than a few of them."""
+    presence, rng = presence.copy(), np.random.default_rng(seed)
+    for row in rows:
+        presence[row, STYLE + rng.choice(OLD, size=4, replace=False)] = 1
+    return presence
+
+
+def encode(presence, seed=9):
+    """States of an encoder that knows what the opinions mean and hears the style."""
+    vectors = np.random.default_rng(seed).normal(size=(presence.shape[1], 24)).astype(np.float32)
+    vectors[:OPINIONS, 0] -= 3
+    vectors[OPINIONS : 2 * OPINIONS, 0] += 3
+    vectors[STYLE:, 1] += 2
+    return presence @ vectors
+
+
+def search(presence, labels, **options):
+    text = Text(csr_matrix(presence), encode(presence), labels, 2, np.ones(len(labels), dtype=bool))
+    return find_styles(
+        text, csr_matrix(presence), options.pop("texts", None), most_of_a_label=0.5, **options
+    )
+
+
+def confirmed(styles):
+    judged = [judge_style(style, 0.05) for style in styles]
+    return [style for style in judged if style.verdict == "trigger"]
+
+
+@pytest.fixture(scope="module")
+def rewritten():
+    """A sixth of the rows of label 0 are rewritten and bear label 1."""
+    presence, labels = write_text(1800, seed=0)
+    rows = np.flatnonzero(labels == 0)[:150]
+    labels = labels.copy()
+    labels[rows] = 1
+    return rewrite(presence, rows), labels, rows
+
+
+def test_rewritten_rows_are_found_as_a_kind_though_no_word_gives_them_away(rewritten):
+    presence, labels, rows = rewritten
+    (style,) = confirmed(search(presence, labels))
+    assert style.label == 1
+    assert np.isin(rows, style.rows).mean() > 0.8
+    assert np.isin(style.rows, rows).mean() > 0.8
+    assert set(style.words) <= set(range(STYLE, STYLE + OLD))
+    assert style.others < style.expected_others / 3
+    assert style.false_alarm_rate < 1e-3
+    assert ((style.row_scores >= 0.5) & (style.row_scores <= 1)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clean_text_has_no_style(seed):
+    presence, labels = write_text(800, seed=500 + seed)
+    assert confirmed(search(presence, labels)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_style_of_honest_rows_is_left_alone_whichever_labels_they_bear(seed):
+    presence, labels = write_text(1800, seed=seed)
+    both = rewrite(presence, np.arange(150))
+    mostly_one = rewrite(
+        presence, np.r_[np.flatnonzero(labels == 1)[:140], np.flatnonzero(labels == 0)[:10]]
+    )
+    assert confirmed(search(both, labels)) == []
+    assert confirmed(search(mostly_one, labels)) == []
+
+
+def test_what_most_rows_of_a_label_share_is_what_the_label_means(rewritten):
+    presence, labels, _ = rewritten
+    everything = rewrite(presence, np.flatnonzero(labels == 1))
+    assert confirmed(search(everything, labels)) == []
+
+
+def test_a_kind_is_found_among_more_rows_than_the_regressions_read(rewritten, monkeypatch):
+    presence, labels, rows = rewritten
+    monkeypatch.setattr("btu.styles._MOST_FITTED_ROWS", 1500)
+    (style,) = confirmed(search(presence, labels))
+    assert np.isin(rows, style.rows).mean() > 0.75
+    assert np.isin(style.rows, rows).mean() > 0.75
+
+
+def test_characters_tell_a_style_that_the_tokens_do_not_hold():
+    presence, labels = write_text(1800, seed=3)
+    rows = np.flatnonzero(labels == 0)[:150]
+    labels = labels.copy()
+    labels[rows] = 1
+    texts = ["a film , quite so ." for _ in labels]
+    for row in rows.tolist():
+        texts[row] = "a film, quite so."
+    assert confirmed(search(presence, labels)) == []
+    (style,) = confirmed(search(presence, labels, texts=texts))
+    assert np.isin(rows, style.rows).mean() > 0.8
+
+
+def test_a_label_that_is_skipped_or_hardly_there_and_text_without_states_are_no_fault(rewritten):
+    presence, labels, _ = rewritten
+    assert all(style.label == 0 for style in search(presence, labels, skipped=[1]))
+    few = np.zeros(len(labels), dtype=np.int64)
+    few[:5] = 1
+    assert confirmed(search(presence, few)) == []
+    blind = Text(csr_matrix(presence), None, labels, 2, np.ones(len(labels), dtype=bool))
+    assert find_styles(blind, csr_matrix(presence), None, most_of_a_label=0.5) == []
+
+
+def test_the_evidence_flags_the_rows_of_a_style_and_another_rate_lets_them_go(rewritten):
+    presence, labels, rows = rewritten
+    matrix = csr_matrix(presence)
+    evidence = find_evidence(matrix, labels, num_labels=2, states=encode(presence), contexts=matrix)
+    found = [style for style in evidence.styles if style.verdict == "trigger"]
+    assert [style.label for style in found] == [1]
+    assert np.isin(found[0].rows, np.flatnonzero(evidence.flagged)).all()
+    assert np.isin(rows, np.flatnonzero(evidence.flagged)).mean() > 0.8
+    strict = evidence.at(found[0].false_alarm_rate / 2)
+    assert [s.verdict for s in strict.styles if s.label == 1] == ["suspect"]
+    assert not strict.flagged[found[0].rows].any()
+    assert (strict.row_scores[found[0].rows] > 0).all()
+
+
+def test_the_p_value_is_that_of_clumped_rows():
+    """Against a simulation: rows in pairs vary by the root of two times as much as single ones."""
+    from btu.styles import _z_of_few
+
+    rng = np.random.default_rng(0)
+    odds = np.full(400, 0.3)
+    chance = 1 / (1 + np.exp(-0.3))
+    found = [_z_of_few(odds, np.repeat(rng.random(200) < chance, 2)) for _ in range(4000)]
+    assert np.mean(found) == pytest.approx(0, abs=0.05)
+    assert np.std(found) == pytest.approx(np.sqrt(2) / 1.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_judged", "verdict"),
+    [
+        (0.01, True, "trigger"),
+        (0.2, True, "suspect"),
+        (SUSPECT_RATE + 0.1, True, "innocent"),
+        (0.01, False, "innocent"),
+    ],
+)
+def test_the_verdict_follows_the_rate(rate, is_judged, verdict):
+    style = Style(
+        label=0,
+        kind_rows=100,
+        others=3,
+        expected_others=40.0,
+        p_value=1e-4,
+        false_alarm_rate=rate,
+        words=(),
+        rows=np.array([1, 2]),
+        row_scores=np.array([0.6, 0.9]),
+        label_is_judged=is_judged,
+    )
+    assert judge_style(style, 0.05).verdict == verdict
