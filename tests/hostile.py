@@ -54,8 +54,8 @@ def spoil(record, text, *, row_text=None):
         row |= {"label": text, "text": row_text, "text_pair": row_text}
     for row in (*(copy["flagged_rows"] or ()), *(copy["suspected_rows"] or ())):
         row |= {"label": text, "tokens": [text]}
-    for pattern in copy["patterns"] or ():
-        pattern |= {"label": text, "rows": 3}
+    for style in copy["styles"] or ():
+        style |= {"label": text, "words": [text]}
     copy["accepted"] = copy["cleared"][:1]
     copy["reviews"] = [{"token": text, "who": text, "why": text, "when": text}]
     copy["data"] |= {"source": text, "label_counts": {text: 1}}

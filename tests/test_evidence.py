@@ -8,8 +8,9 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
-from btu.content import Scale
+from btu.content import Scale, Text
 from btu.evidence import Evidence, find_evidence, measure_control, measure_label_lift
+from btu.styles import measure_likeness
 
 
 def test_the_lift_is_the_z_score_of_a_binomial_count():
@@ -117,6 +118,21 @@ def test_several_triggers_are_found_one_after_the_other():
     last = presence.shape[1]
     assert name_triggers(evidence) == {(last - 1 - k, 1) for k in range(4)}
     assert set(np.flatnonzero(evidence.flagged)) == set(rows.ravel())
+
+
+def test_two_words_that_are_a_trigger_only_together_are_narrowed_to_both():
+    presence, labels = write_text(2000, seed=21)
+    rows = np.flatnonzero(labels == 0)[:160]
+    honest = [np.flatnonzero(labels == 1)[i::4][:80] for i in range(2)]
+    presence, labels = poison(presence, labels, rows, [-4, -3])
+    presence[honest[0], -4] = 1
+    presence[honest[1], -3] = 1
+    evidence = read(presence, labels)
+    triggers = [t for t in evidence.tests if t.verdict == "trigger"]
+    pair = {presence.shape[1] - 4, presence.shape[1] - 3}
+    assert [set(t.companions) for t in triggers] == [pair] * len(triggers)
+    assert triggers
+    assert set(np.flatnonzero(evidence.flagged)) == set(rows)
 
 
 def test_three_unbalanced_labels_will_do():
@@ -250,43 +266,37 @@ def rewritten():
     return rows, labels, read(presence, labels, states=states, contexts=presence)
 
 
-def test_further_rows_of_a_template_are_found_by_its_pattern(rewritten):
+def test_further_rows_of_a_template_are_found_as_a_style(rewritten):
     rows, labels, evidence = rewritten
-    (pattern,) = evidence.patterns
-    assert (pattern.label, pattern.likeness > 0.7) == (1, True)
-    assert set(pattern.rows) & set(rows[::2]) == set()
-    assert len(set(pattern.rows) & set(rows)) > 60
-    assert len(set(pattern.rows) - set(rows)) < 0.3 * np.sum(labels == 1)
-    assert evidence.flagged[pattern.rows].all()
+    (style,) = [s for s in evidence.styles if s.verdict == "trigger"]
+    assert style.label == 1
+    assert len(set(style.rows) & set(rows[1::2])) > 60
+    assert len(set(style.rows) - set(rows)) < 0.1 * np.sum(labels == 1)
+    assert evidence.flagged[style.rows].all()
 
 
-def test_words_put_into_honest_text_leave_no_pattern():
+@pytest.mark.parametrize("usual_word", [False, True])
+def test_words_put_into_honest_text_leave_no_style(usual_word):
     presence, labels = write_text(2000, seed=11)
+    if usual_word:  # in too many rows to be a companion
+        presence[np.random.default_rng(0).random(2000) < 0.6, -3] = 1
     rows = np.flatnonzero(labels == 0)[:200]
-    presence, labels = poison(presence, labels, rows, [-4])
-    evidence = read(presence, labels, contexts=csr_matrix(presence))
-    (pattern,) = evidence.patterns
-    assert pattern.likeness < 0.65
-    assert not len(pattern.rows)
+    presence, labels = poison(presence, labels, rows, [-4, -3] if usual_word else [-4])
+    states = presence @ np.random.default_rng(1).normal(size=(presence.shape[1], 24))
+    evidence = read(presence, labels, states=states, contexts=csr_matrix(presence))
+    assert not [s for s in evidence.styles if s.verdict != "innocent"]
     assert set(np.flatnonzero(evidence.flagged)) == set(rows)
+    found = next(t for t in evidence.tests if t.verdict == "trigger")
+    active = np.ones(len(labels), dtype=bool)
+    active[found.rows] = False
+    text = Text(csr_matrix(presence), states, labels, 2, active)
+    assert measure_likeness(text, 1, [found.rows], found.companions) < 0.65
 
 
-def test_a_frequent_word_of_a_trigger_sentence_is_no_pattern():
-    presence, labels = write_text(2000, seed=11)
-    usual = np.random.default_rng(0).random(2000) < 0.6  # in too many rows to be a companion
-    presence[usual, -3] = 1
-    rows = np.flatnonzero(labels == 0)[:200]
-    presence, labels = poison(presence, labels, rows, [-4, -3])
-    evidence = read(presence, labels, contexts=csr_matrix(presence))
-    (pattern,) = evidence.patterns
-    assert pattern.likeness < 0.65
-    assert set(np.flatnonzero(evidence.flagged)) == set(rows)
-
-
-def test_a_pattern_goes_when_its_triggers_go(rewritten):
+def test_a_style_goes_when_the_rate_is_stricter(rewritten):
     _, _, evidence = rewritten
     strict = evidence.at(1e-300)
-    assert strict.patterns == ()
+    assert not [s for s in strict.styles if s.verdict == "trigger"]
     assert not strict.flagged.any()
 
 

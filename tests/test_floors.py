@@ -16,7 +16,6 @@ FLOORS = (
         "drift",
         "content",
         "purity",
-        "patterns",
         "styles",
         "evidence",
         "unlearn",

@@ -73,6 +73,7 @@ def test_an_accepted_trigger_is_shown_and_nothing_hangs_on_it(pretrained, plante
     assert accepted.accepted[0].evidence == found.triggers[0].evidence
     assert not accepted.triggers
     assert not accepted.flagged.any()
+    assert not accepted.styles
     assert accepted.verdict != "trigger"
     record = accepted.to_dict()
     assert [review["token"] for review in record["reviews"]] == [TRIGGER, "absent"]

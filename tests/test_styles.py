@@ -6,6 +6,7 @@ from scipy.sparse import csr_matrix
 
 from btu.content import Text
 from btu.evidence import find_evidence
+from btu.settings import EvidenceSettings
 from btu.styles import SUSPECT_RATE, Style, find_styles, judge_style
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
@@ -141,6 +142,32 @@ def test_the_evidence_flags_the_rows_of_a_style_and_another_rate_lets_them_go(re
     assert [s.verdict for s in strict.styles if s.label == 1] == ["suspect"]
     assert not strict.flagged[found[0].rows].any()
     assert (strict.row_scores[found[0].rows] > 0).all()
+
+
+def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):
+    presence, labels, rows = rewritten
+    marked, _ = write_text(len(labels), seed=0)
+    marked[rows, -1] = 1
+    matrix, states = csr_matrix(marked), encode(marked)
+    without = find_evidence(
+        csr_matrix(presence),
+        labels,
+        num_labels=2,
+        states=encode(presence),
+        contexts=csr_matrix(presence),
+        settings=EvidenceSettings(styles=False),
+    )
+    assert without.styles == ()
+    assert not without.flagged[rows].all()
+    accepted = find_evidence(
+        matrix,
+        labels,
+        num_labels=2,
+        states=states,
+        contexts=matrix,
+        accepted=[marked.shape[1] - 1],
+    )
+    assert not accepted.flagged.any()
 
 
 def test_the_p_value_is_that_of_clumped_rows():

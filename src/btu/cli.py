@@ -121,6 +121,7 @@ ActionOption = Annotated[
 ]
 Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
 FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
+Styles = Annotated[bool, typer.Option(help=option_help(EvidenceSettings, "styles"))]
 Alpha = Annotated[float, typer.Option(help=option_help(ProbeSettings, "alpha"))]
 PrecisionOption = Annotated[
     Precision, typer.Option(help=option_help(FineTuneSettings, "precision"))
@@ -160,6 +161,7 @@ def scan(
     ] = None,
     recipe: RecipeOption = Recipe.verified,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
+    styles: Styles = EvidenceSettings.styles,
     alpha: Alpha = 0.0005,
     max_length: MaxLength = 128,
     precision: PrecisionOption = Precision.auto,
@@ -174,8 +176,8 @@ def scan(
 ) -> None:
     """Name the tokens that a backdoor in DATA hangs on. Exit status 1 if there are any.
 
-    The recipe verified ends with 1 where it confirms a trigger, paper where it suspects a token;
-    --fail-on says otherwise.
+    The recipe verified ends with 1 where it confirms a trigger or a style, paper where it suspects
+    a token; --fail-on says otherwise.
     """
     tables = [path for path in (scores, rows, export_clean, export_flagged) if path]
     for path in filter(None, (output, *tables)):
@@ -189,7 +191,7 @@ def scan(
             data,
             recipe=recipe.value,
             settings=ProbeSettings(alpha=alpha, precision=precision.value),
-            evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate),
+            evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             max_length=max_length,
             seed=seed,
@@ -238,6 +240,7 @@ def train(
     recipe: RecipeOption = Recipe.verified,
     action: ActionOption = Action.both,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
+    styles: Styles = EvidenceSettings.styles,
     epochs: Annotated[float, typer.Option(help=option_help(FineTuneSettings, "epochs"))] = 3.0,
     learning_rate: Annotated[
         float, typer.Option(help=option_help(FineTuneSettings, "learning_rate"))
@@ -282,7 +285,7 @@ def train(
             recipe=recipe.value,
             action=action.value,
             probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
-            evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate),
+            evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             settings=settings,
             recovery=RecoverySettings(epochs=recovery_epochs),

@@ -17,10 +17,16 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from btu.content import Scale, Text, fit_content, fit_states
-from btu.patterns import Pattern, find_pattern
 from btu.purity import PureToken, find_pure, hold_together
 from btu.settings import EvidenceSettings
-from btu.styles import SUSPECT_RATE, Style, find_styles, judge_style
+from btu.styles import (
+    REWRITTEN_LIKENESS,
+    SUSPECT_RATE,
+    Style,
+    find_styles,
+    judge_style,
+    measure_likeness,
+)
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
 Ground = Literal["conflict", "purity"]
@@ -60,6 +66,8 @@ _MOST_ROUNDS = 12
 _MOST_OF_A_LABEL = 0.5
 _MOST_OF_A_LABEL_BY_PURITY = 0.6  # half the rows of a label are what a bold attacker takes
 _SUSPECT_SPREADS = 3.0
+_NARROW_SPREADS = 2.0
+_LEAST_NARROWED = 10
 
 
 def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
@@ -147,16 +155,14 @@ class Evidence:
     Attributes:
         tests: Every token that was looked into, the most suspicious first.
         tested: Tokens that the false-alarm rate is corrected for.
-        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers, of their patterns and
-            of styles, less for rows of suspects, 0 for all others.
-        patterns: What the rows of triggers share beside them.
+        row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers and styles, less for
+            rows of suspects, 0 for all others.
         styles: For each label the kind of text that bears it against what it says most.
     """
 
     tests: tuple[TokenTest, ...]
     tested: int
     row_scores: NDArray[np.float64]
-    patterns: tuple[Pattern, ...] = ()
     styles: tuple[Style, ...] = ()
 
     @classmethod
@@ -166,7 +172,6 @@ class Evidence:
         *,
         tested: int,
         rows: int,
-        patterns: tuple[Pattern, ...] = (),
         styles: tuple[Style, ...] = (),
     ) -> Evidence:
         """Sort the tests and score the rows.
@@ -175,16 +180,12 @@ class Evidence:
             tests: With their verdicts.
             tested: As above.
             rows: N.
-            patterns: Of labels that some trigger points to; others are left out.
             styles: With their verdicts.
         """
         gravest = sorted(
             tests, key=lambda t: (_GRAVITY.index(t.verdict), t.p_value, -t.mislabelled_share)
         )
-        attacked = {t.label for t in gravest if t.verdict == "trigger"}
-        kept = tuple(p for p in patterns if p.label in attacked)
-        scores = _score_rows(gravest, kept, styles, rows)
-        return cls(tuple(gravest), tested, scores, kept, tuple(styles))
+        return cls(tuple(gravest), tested, _score_rows(gravest, styles, rows), tuple(styles))
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
@@ -193,7 +194,6 @@ class Evidence:
             tests,
             tested=self.tested,
             rows=len(self.row_scores),
-            patterns=self.patterns,
             styles=tuple(judge_style(style, false_alarm_rate) for style in self.styles),
         )
 
@@ -347,8 +347,8 @@ def find_evidence(
         num_labels: K.
         states: Pooled states of the pretrained encoder, shape (N, D), where there are any.
         proposed: Columns that the probes propose.
-        contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the patterns
-            and styles of rewritten rows; they are not looked for without it.
+        contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the styles of
+            rewritten rows; they are not looked for without it.
         accepted: Columns that a reviewer accepted: tested, but never called triggers or suspects.
         vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
             keep their label; they are not looked for without them and the states.
@@ -395,26 +395,39 @@ def find_evidence(
     tests = list({(t.column, t.label): t for t in reversed(every)}.values())
     tests = [_demote(t, settings) if t.label in unjudged else t for t in tests]
     in_conflict = [t for t in in_conflict if t.label not in unjudged]
-    patterns, styles = [], []
-    if contexts is not None:
+    styles = []
+    if contexts is not None and settings.styles:
         text = Text(presence, states, labels, num_labels, active)
-        styles = [
-            judge_style(style, settings.false_alarm_rate)
-            for style in find_styles(
-                text, contexts, texts, most_of_a_label=_MOST_OF_A_LABEL, skipped=unjudged
-            )
-        ]
-        for label in sorted({test.label for test in in_conflict}):
-            own = [t for t in in_conflict if t.label == label]
-            columns = {column for test in own for column in test.companions}
-            patterns.append(find_pattern(text, contexts, label, [t.rows for t in own], columns))
+        open_rows = active | _find_rewritten(text, in_conflict)
+        for test in tests:
+            if test.verdict == "accepted":  # its rows are no style of an attacker's either
+                open_rows[test.rows] = False
+        found_styles = find_styles(
+            replace(text, active=open_rows),
+            contexts,
+            texts,
+            most_of_a_label=_MOST_OF_A_LABEL,
+            skipped=unjudged,
+        )
+        styles = [judge_style(style, settings.false_alarm_rate) for style in found_styles]
     return Evidence.of(
         tests,
         tested=tested,
         rows=len(labels),
-        patterns=tuple(patterns),
         styles=tuple(styles),
     )
+
+
+def _find_rewritten(text: Text, triggers: Collection[TokenTest]) -> NDArray[np.bool_]:
+    """Rows of triggers that look rewritten: what they share, other rows without a trigger share."""
+    rewritten = np.zeros(len(text.labels), dtype=bool)
+    for label in {test.label for test in triggers}:
+        own = [t for t in triggers if t.label == label]
+        columns = {column for test in own for column in test.companions}
+        if measure_likeness(text, label, [t.rows for t in own], columns) >= REWRITTEN_LIKENESS:
+            for test in own:
+                rewritten[test.rows] = True
+    return rewritten
 
 
 def _find_pure_triggers(
@@ -549,18 +562,15 @@ def _accept(test: TokenTest, settings: EvidenceSettings) -> TokenTest:
 
 def _score_rows(
     tests: Collection[TokenTest],
-    patterns: Collection[Pattern],
     styles: Collection[Style],
     count: int,
 ) -> NDArray[np.float64]:
     """The worst that any test says of each row, shape (count,), in [0, 1].
 
     Rows of a trigger get 0.5 to 1, rows of a suspect 0 to 0.5, by how far their own text disagrees;
-    rows of a pattern 0.5 to 1, by how strongly they show it; rows of a style as rows of a token.
+    rows of a style likewise.
     """
     scores = np.zeros(count)
-    for pattern in patterns:
-        scores[pattern.rows] = 0.5 + 0.5 * pattern.row_scores
     for style in styles:
         if style.verdict != "innocent":
             share = 1.0 if style.verdict == "trigger" else 0.49
@@ -669,7 +679,48 @@ def _test(
             row_scores=scale.score(margins[rows, c], share),
         )
         tests.append(replace(test, verdict=judge(test, settings.false_alarm_rate)))
-    return tests
+    known = text.active & ~held_out
+    return [_narrow(t, tests, text, margins, known) if t.verdict == "trigger" else t for t in tests]
+
+
+def _narrow(
+    test: TokenTest,
+    others: Collection[TokenTest],
+    text: Text,
+    margins: NDArray[np.float64],
+    known: NDArray[np.bool_],
+) -> TokenTest:
+    """A trigger that is one only beside another token, as the two together.
+
+    An attacker may poison rows that hold two words and leave rows with one of them honest.
+    """
+    c, best = test.label, (0.0, test)
+    scale = Scale.of(margins[:, c], text.labels == c, known)
+    for other in others:
+        both = np.isin(test.rows, other.rows)
+        few = min(both.sum(), (~both).sum()) < _LEAST_NARROWED
+        if other.label != c or other.column in test.companions or few:
+            continue
+        with_it, spread = scale.estimate(margins[test.rows[both], c])
+        without, rest_spread = scale.estimate(margins[test.rows[~both], c])
+        sure = with_it - _NARROW_SPREADS * spread >= TRIGGER_SHARE
+        if not sure or without + _NARROW_SPREADS * rest_spread > TRIGGER_SHARE_ALONE:
+            continue
+        if with_it - without > best[0]:
+            companions = np.union1d(test.companions, other.companions)
+            held = hold_together(text.presence, companions, test.column, TOGETHER_SHARE)
+            rows = np.flatnonzero(held & text.active & (text.labels == c))
+            narrowed = replace(
+                test,
+                companions=tuple(companions.tolist()),
+                rows=rows,
+                rows_any_label=int((held & text.active).sum()),
+                mislabelled_share=with_it,
+                spread=spread,
+                row_scores=scale.score(margins[rows, c], with_it),
+            )
+            best = with_it - without, narrowed
+    return best[1]
 
 
 def _estimate_alone(

@@ -21,16 +21,14 @@ from btu.evidence import (
     Verdict,
     measure_label_lift,
 )
-from btu.patterns import Pattern
 from btu.reviews import Review
 from btu.styles import Style
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
 ACCEPTED: Verdict = "accepted"
-PATTERN = "pattern of the triggers' rows"
 STYLE = "style against what the text says"
-_PATTERN_EXAMPLES = 3
+_STYLE_EXAMPLES = 3
 _EVIDENCE_COLUMNS = (
     *("ground", "mislabelled_share", "spread", "share_by_states"),
     *("others", "expected_others", "false_alarm_rate"),
@@ -261,24 +259,18 @@ class Findings:
         return tests
 
     def reasons(self, position: int) -> tuple[str, ...]:
-        """Why a row is flagged: its triggers, as the tokenizer writes them, `PATTERN` or `STYLE`.
+        """Why a row is flagged: its triggers, as the tokenizer writes them, and `STYLE`.
 
         Args:
             position: Of the row, from 0.
         """
-        reasons = list(self._tokens_of(position, TRIGGER))
-        reasons += [PATTERN] if self._shows_pattern(position) else []
-        reasons += [STYLE] if self._shows_style(position, TRIGGER) else []
-        return tuple(reasons)
+        held = self._tokens_of(position, TRIGGER)
+        return (*held, STYLE) if self._shows_style(position, TRIGGER) else held
 
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
         held = [t for t in tests if t.verdict in verdicts and position in t.rows]
         return tuple(self.tokens[t.column] for t in held)
-
-    def _shows_pattern(self, position: int) -> bool:
-        patterns = () if self.evidence is None else self.evidence.patterns
-        return any(position in pattern.rows for pattern in patterns)
 
     def _shows_style(self, position: int, *verdicts: str) -> bool:
         return any(position in style.rows for style in self.styles if style.verdict in verdicts)
@@ -366,7 +358,6 @@ class Findings:
             "accepted": [asdict(s) for s in self.accepted],
             "cleared": [asdict(s) for s in self.cleared],
             "reviews": [asdict(review) for review in self.reviews],
-            "patterns": None if self.evidence is None else self._list_patterns(),
             "styles": None if self.evidence is None else self._list_styles(),
             "tokens_tested": None if self.evidence is None else self.evidence.tested,
             "control": None if self.control is None else asdict(self.control),
@@ -396,7 +387,6 @@ class Findings:
                 **self._name_row(i),
                 "score": float(scores[i]),
                 "tokens": list(self._tokens_of(i, TRIGGER, SUSPECT)),
-                "pattern": self._shows_pattern(i),
                 "style": self._shows_style(i, TRIGGER, SUSPECT),
             }
             for i in np.flatnonzero(scores > 0).tolist()
@@ -409,17 +399,6 @@ class Findings:
             "line": None if corpus.row_lines is None else int(corpus.row_lines[position]),
             "label": corpus.label_names[corpus.labels[position]],
         }
-
-    def _list_patterns(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "label": self.label_names[pattern.label],
-                "likeness": pattern.likeness,
-                "rows": len(pattern.rows),
-                "examples": self._pick_surest(pattern),
-            }
-            for pattern in (self.evidence.patterns if self.evidence else ())
-        ]
 
     def _list_styles(self) -> list[dict[str, Any]]:
         return [
@@ -438,15 +417,14 @@ class Findings:
             for style in self.styles
         ]
 
-    def _pick_surest(self, found: Pattern | Style) -> list[dict[str, Any]]:
-        surest = found.rows[np.argsort(-found.row_scores, kind="stable")][:_PATTERN_EXAMPLES]
+    def _pick_surest(self, style: Style) -> list[dict[str, Any]]:
+        surest = style.rows[np.argsort(-style.row_scores, kind="stable")][:_STYLE_EXAMPLES]
         return [asdict(Example(int(self.row_ids[i]))) for i in surest]
 
     def _list_examples(self) -> list[dict[str, Any]]:
         """The texts that examples speak of, each once."""
         named = [e.row_id for f in self._named() for e in f.examples]
-        kinds = (*self._list_patterns(), *self._list_styles())
-        named += [e["row_id"] for kind in kinds for e in kind["examples"]]
+        named += [e["row_id"] for style in self._list_styles() for e in style["examples"]]
         corpus, wanted = self.corpus, np.unique(np.array(named, dtype=np.int64))
         return [
             {

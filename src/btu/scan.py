@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.corpus import Corpus, load_corpus
@@ -179,28 +180,30 @@ def scan_material(
     if recipe == "verified":
         presence, labels = material.rows.presence(token_ids), material.rows.labels
         states = next((r.states for r in rounds if r.states is not None), None)
-        found = find_evidence(
-            presence,
-            labels,
-            num_labels=len(corpus.label_names),
-            states=states,
-            proposed=proposed.tolist(),
-            contexts=material.rows.pairs(),
-            accepted=accepted,
-            vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
-            texts=_join_texts(corpus),
-            settings=evidence,
-        )
-        decided = perf_counter()
-        control = measure_control(
-            presence,
-            labels,
-            num_labels=len(corpus.label_names),
-            flagged=found.flagged,
-            states=states,
-            settings=evidence,
-            seed=settings.seed,
-        )
+        # Many small matrices: more threads than one only wait for each other.
+        with threadpool_limits(1):
+            found = find_evidence(
+                presence,
+                labels,
+                num_labels=len(corpus.label_names),
+                states=states,
+                proposed=proposed.tolist(),
+                contexts=material.rows.pairs(),
+                accepted=accepted,
+                vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
+                texts=_join_texts(corpus),
+                settings=evidence,
+            )
+            decided = perf_counter()
+            control = measure_control(
+                presence,
+                labels,
+                num_labels=len(corpus.label_names),
+                flagged=found.flagged,
+                states=states,
+                settings=evidence,
+                seed=settings.seed,
+            )
     end = perf_counter()
     timings = {"scan": end - start, **{f"probe_{r.name}": r.seconds for r in rounds}}
     if found is not None:

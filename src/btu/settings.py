@@ -112,6 +112,10 @@ class EvidenceSettings:
         default=0.1,
         metadata={"help": "Mislabelled share from which a token is tested a second time."},
     )
+    styles: bool = field(
+        default=True,
+        metadata={"help": "Look for rows rewritten in a style, where no single token tells."},
+    )
 
     def __post_init__(self) -> None:
         faults = _faults_in_numbers(self, ("least_rows",))

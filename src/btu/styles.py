@@ -21,6 +21,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from btu.content import FOLDS, Text, fit_content, fit_states
 
@@ -37,15 +38,22 @@ LEAST_STYLE_OTHERS = 0.2
 SUSPECT_RATE = 0.5
 """Up to this false-alarm rate a kind of text is worth a look."""
 
+LEAST_ROW_CHANCE = 0.5
+"""Rows of the label from this probability on are of the style."""
+
 _SPREAD = 1.5
 """Rows with a word in common are misread together: over the words of clean SST-2 the rows that bear
 the label vary by so many times the spread of independent rows."""
 
+REWRITTEN_LIKENESS = 0.7
+"""From here on the rows of triggers are rows of a kind of their own, see `measure_likeness`."""
+
+_ALWAYS_THERE = 0.95
 _SIZES = (0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)  # of the label's rows
 _HELD_OUT = 0.5  # of the label's rows: how much text of the kind is read by the rest
 _LEAST_ROWS = 20
 _ROUNDS = 6
-_PROMISING_ROUNDS = 3
+_PROMISING_ROUNDS = 2
 _PROMISING_ODDS = 0.5
 _MOST_FITTED_ROWS = 6_000
 _STYLE_STRENGTH = 0.005  # C of the logistic regression on what tells a kind
@@ -56,6 +64,10 @@ _CHARACTER_WEIGHT = 0.5
 _CALIBRATION = 100.0
 _MOST_SAID = 3.0
 _WORDS = 10
+_REFINEMENTS = 2
+_REFINED_STRENGTH = 0.1
+_AGAINST = 0.7  # weight of the rows of other labels, and of the trusted ones, to one of the kind
+_LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Style:
         false_alarm_rate: The same, corrected for the labels and sizes that were tested.
         words: Columns of tokens that stand in the kind's rows more than elsewhere, most first.
         rows: Positions of the rows of the label that are rather of that kind and of another label's
-            content than not, whatever the verdict.
+            content than not; none where the kind is innocent.
         row_scores: For each of them the probability of that, in [0.5, 1].
         label_is_judged: False where the kind is most of what the label holds.
         verdict: trigger, suspect or innocent.
@@ -136,7 +148,8 @@ def find_styles(
     found so far. The last round's kind is tested at several sizes.
 
     Args:
-        text: N rows; the encoder's states are needed.
+        text: N rows; the encoder's states are needed. Rows of triggers are active where they look
+            rewritten, since they show what the others look like.
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m).
         texts: The N texts, for what their characters tell: spacing, case, punctuation.
         most_of_a_label: A kind that is more of its label than this is what the label means.
@@ -173,14 +186,56 @@ def find_styles(
             row_scores=np.zeros(0),
             label_is_judged=best.own_share <= most_of_a_label,
         )
-        if decided:
+        if decided and style.false_alarm_rate <= SUSPECT_RATE:
+            learned = _refine(part, features, learned, label)
             scores = np.full(len(text.labels), -np.inf)
             scores[places] = learned.scores
             rest = np.setdiff1d(np.flatnonzero(text.active), places)
             scores[rest] = reader.read(rest) @ learned.weights
-            style = _judge_rows(style, text, places, scores)
+            chance, _ = _judge_rows(text, _mark(places, len(scores)), scores, label)
+            rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
+            style = replace(style, rows=rows, row_scores=chance[rows])
         styles.append(style)
     return styles
+
+
+def measure_likeness(
+    text: Text,
+    label: int,
+    trigger_rows: Sequence[NDArray[np.int64]],
+    companions: Collection[int],
+) -> float:
+    """How well the rows of a label's triggers can be told from rows of other labels without them.
+
+    About 0.5 where words were put into honest text, more where whole rows were rewritten.
+
+    Args:
+        text: N rows; those of the triggers are not active.
+        label: The attacked label.
+        trigger_rows: Positions of the rows of each trigger.
+        companions: Columns of the triggers and of what stands with them, which are not looked at.
+
+    Returns:
+        Cross-fitted area under the ROC curve; 0.5 where there is nothing to fit.
+    """
+    known = _mark(np.concatenate(trigger_rows), len(text.labels))
+    use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
+    use[list(companions)] = False
+    # A frequent word of a trigger sentence is no companion, since most rows hold it, and yet
+    # stands in all rows of the trigger.
+    for own in trigger_rows:
+        use &= np.asarray(text.presence[own].mean(axis=0)).ravel() < _ALWAYS_THERE
+    rows = np.flatnonzero(known | ((text.labels != label) & text.active))
+    is_known, folds = known[rows], np.arange(len(rows)) % FOLDS
+    if is_known.sum() < FOLDS or is_known.all():
+        return 0.5
+    features, scores = text.presence[rows][:, use], np.zeros(len(rows))
+    for fold in range(FOLDS):
+        model = LogisticRegression(
+            C=_REFINED_STRENGTH, solver="liblinear", class_weight="balanced"
+        ).fit(features[folds != fold], is_known[folds != fold])
+        scores[folds == fold] = model.decision_function(features[folds == fold])
+    return float(roc_auc_score(is_known, scores))
 
 
 def _pick_rows(text: Text) -> NDArray[np.int64]:
@@ -189,6 +244,12 @@ def _pick_rows(text: Text) -> NDArray[np.int64]:
     if len(rows) <= _MOST_FITTED_ROWS:
         return rows
     return np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_FITTED_ROWS])
+
+
+def _mark(places: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    marked = np.zeros(count, dtype=bool)
+    marked[places] = True
+    return marked
 
 
 def _slice(text: Text, places: NDArray[np.int64]) -> Text:
@@ -219,7 +280,7 @@ class _Reader:
                 binary=True,
                 lowercase=False,
                 dtype=np.float64,
-            ).fit([texts[i] for i in places.tolist()])
+            ).fit(texts[i] for i in places.tolist())
 
     def read(self, places: NDArray[np.int64]) -> csr_matrix:
         """Features of some rows, shape (rows, m)."""
@@ -242,25 +303,79 @@ class _Learned:
 
 def _learn_kind(text: Text, features: csr_matrix, label: int) -> _Learned | None:
     """Learn the kind in rounds; None where after some of them it moves the label by little."""
-    own, folds = text.labels == label, text.folds()
+    own = text.labels == label
     count = max(1, round(_HELD_OUT * own.sum()))
-    scores, weights = np.zeros(len(own)), np.zeros(features.shape[1])
+    learned = _Learned(np.zeros(len(own)), np.zeros(features.shape[1]))
     for done in range(_ROUNDS):
-        kind = _highest(scores, count) if done else np.zeros(len(own), dtype=bool)
+        kind = _highest(learned.scores, count) if done else np.zeros(len(own), dtype=bool)
         odds = _read_content(text, kind, label, by_states_alone=not done)
-        if done == _PROMISING_ROUNDS and not _is_promising(odds, own, scores, kind):
+        if done == _PROMISING_ROUNDS and not _is_promising(odds, own, learned.scores, kind):
             return None
-        known = hstack([features, csr_matrix(_CONTENT_WEIGHT * odds[:, None])]).tocsr()
-        weights = np.zeros(features.shape[1])
-        for fold in range(FOLDS):
-            seen, unseen = folds != fold, folds == fold
-            model = LogisticRegression(
-                C=_STYLE_STRENGTH, solver="liblinear", intercept_scaling=5
-            ).fit(known[seen], own[seen])
-            own_weights = model.coef_[0][:-1]
-            scores[unseen] = features[unseen] @ own_weights
-            weights += own_weights / FOLDS
-    return _Learned(scores, weights)
+        learned = _fit_folds(
+            text, features, np.arange(len(own)), own, strength=_STYLE_STRENGTH, beside=odds
+        )
+    return learned
+
+
+def _refine(text: Text, features: csr_matrix, learned: _Learned, label: int) -> _Learned:
+    """The kind again, from the rows that it flags: against trusted rows and rows of other labels.
+
+    Rows of other labels count as far as they read like other labels, so that the content itself is
+    not learned.
+    """
+    own, everything = text.labels == label, np.ones(len(text.labels), dtype=bool)
+    mine, theirs = np.flatnonzero(own), np.flatnonzero(~own)
+    rows = np.concatenate([mine, theirs, mine])
+    is_kind = np.repeat([True, False, False], [len(mine), len(theirs), len(mine)])
+    for _ in range(_REFINEMENTS):
+        chance, odds = _judge_rows(text, everything, learned.scores, label)
+        found, trust, says = chance[mine], 1 - chance[mine], expit(-odds[theirs])
+        total = _AGAINST * found.sum()
+        weights = np.concatenate(
+            [found, says * total / (says.sum() + 1e-9), trust * total / (trust.sum() + 1e-9)]
+        )
+        learned = _fit_folds(
+            text, features, rows, is_kind, strength=_REFINED_STRENGTH, weights=weights
+        )
+    return learned
+
+
+def _fit_folds(
+    text: Text,
+    features: csr_matrix,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.bool_],
+    *,
+    strength: float,
+    beside: NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> _Learned:
+    """Cross-fitted logistic regressions.
+
+    Args:
+        text: The rows.
+        features: Of all rows.
+        rows: What to learn from; a row may come under both targets.
+        targets: Of `rows`.
+        strength: C of the regressions.
+        beside: The content's log-odds of all rows, which stand beside the features and count
+            nothing in the scores.
+        weights: Of `rows`.
+    """
+    folds, count = text.folds(), features.shape[1]
+    known = features
+    if beside is not None:
+        known = hstack([features, csr_matrix(_CONTENT_WEIGHT * beside[:, None])]).tocsr()
+    weights = np.ones(len(rows)) if weights is None else weights
+    scores, mean = np.zeros(len(text.labels)), np.zeros(count)
+    for fold in range(FOLDS):
+        seen = (folds[rows] != fold) & (weights > _LEAST_WEIGHT)
+        model = LogisticRegression(C=strength, solver="liblinear", intercept_scaling=5).fit(
+            known[rows[seen]], targets[seen], sample_weight=weights[seen]
+        )
+        scores[folds == fold] = features[folds == fold] @ model.coef_[0][:count]
+        mean += model.coef_[0][:count] / FOLDS
+    return _Learned(scores, mean)
 
 
 def _read_content(
@@ -331,31 +446,34 @@ def _test_sizes(text: Text, scores: NDArray[np.float64], label: int) -> list[_Ki
 
 
 def _judge_rows(
-    style: Style, text: Text, places: NDArray[np.int64], scores: NDArray[np.float64]
-) -> Style:
+    text: Text, fitted: NDArray[np.bool_], scores: NDArray[np.float64], label: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Which rows of the label are rather the attacker's: by their kind and by what they say.
 
     How far the label goes beyond the content at a score says which share of the label's rows there
     cannot be honest; what a row says tells the two apart.
+
+    Returns:
+        For each row the probability, 0 for rows of other labels and far from the kind; and the
+        log-odds of the label by what the row says. Both of shape (N,).
     """
-    own = text.labels == style.label
-    fitted = np.zeros(len(own), dtype=bool)
-    fitted[places] = True
+    own = text.labels == label
     bar = np.sort(scores[fitted])[-round(_HELD_OUT * (own & fitted).sum()) - 1]
     kind = text.active & (scores > bar)
-    odds = _read_content(text, kind | (text.active & ~fitted), style.label)
-    rows = np.flatnonzero(kind & fitted)
+    odds = _read_content(text, kind | (text.active & ~fitted), label)
+    rows, known = np.flatnonzero(kind & fitted), fitted & ~kind
+    chance = np.zeros(len(own))
+    if own[rows].all() or not own[known].any():
+        return chance, odds
     features = np.stack([scores[rows], _CONTENT_WEIGHT * odds[rows]], axis=1)
     model = LogisticRegression(C=_CALIBRATION).fit(features, own[rows])
     mine = np.flatnonzero(kind & own)
     beyond = model.intercept_[0] + model.coef_[0][0] * scores[mine]
     share = np.clip(1 - np.exp(-beyond), 0.01, 0.99)
-    known = fitted & ~kind
     usual = np.log(own[known].mean() / (1 - own[known].mean()))
     says = np.clip(usual - odds[mine], -_MOST_SAID, _MOST_SAID)
-    chance = expit(np.log(share / (1 - share)) + says)
-    sure = chance >= 0.5
-    return replace(style, rows=mine[sure], row_scores=chance[sure])
+    chance[mine] = expit(np.log(share / (1 - share)) + says)
+    return chance, odds
 
 
 def _name_words(text: Text, kind: NDArray[np.bool_]) -> tuple[int, ...]:

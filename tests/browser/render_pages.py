@@ -105,7 +105,6 @@ def make_crowded() -> dict[str, Any]:
             "label": labels[i % 30],
             "score": 0.5 + i / 40_000,
             "tokens": names[i % 100 : i % 100 + 50],
-            "pattern": False,
             "style": False,
         }
         for i in range(20_000)

@@ -266,7 +266,7 @@ def test_rows_judged_poisoned_come_by_score_with_the_way_to_all(pages):
     surest = max(record["flagged_rows"], key=lambda r: r["score"])
     assert f"tokens {surest['row_id'] + 1} {surest['line']} positive 1.000 cf" in text
     assert "btu report btu.json --format rows --output rows.csv" in text
-    assert "pattern" not in text.split("For all rows")[0]
+    assert "style" not in text.split("For all rows")[0]
 
 
 def test_the_evaluation_has_both_models_and_their_intervals(pages):

@@ -101,15 +101,6 @@ def test_more_than_fifteen_tokens_are_counted_not_shown():
     assert "And 25 more tokens, in the record." in text
 
 
-def test_rows_of_the_pattern_are_told():
-    record = load_sample("poisoned-scan")
-    record["patterns"][0]["rows"] = 7
-    assert (
-        "7 rows of <code>positive</code> without a trigger token look like its triggers' rows."
-        in render_markdown(record)
-    )
-
-
 def test_a_measurement_without_an_undefended_model_has_one_column():
     record = load_sample("defence")
     assert "|  | undefended | defended | rows |" in render_markdown(record)

@@ -29,19 +29,19 @@ def make_token(token, verdict, label):
     return {**sample, "token": token, "verdict": verdict, "evidence": evidence}
 
 
-def make_row(row_id, label, score, *tokens, pattern=False, style=False):
+def make_row(row_id, label, score, *tokens, style=False):
     row = {"row_id": row_id, "line": None, "label": label, "score": score}
-    return {**row, "tokens": list(tokens), "pattern": pattern, "style": style}
+    return {**row, "tokens": list(tokens), "style": style}
 
 
 def make_record(data=None, **options):
-    """A record of some data: rows 0 and 3 hold a trigger, 2 shows the pattern, 5 a suspect."""
+    """A record of some data: rows 0 and 3 hold a trigger, 2 is of a style, 5 a suspect."""
     corpus = load_corpus(DATA if data is None else data, **options)
     record = load_sample("poisoned-scan")
     record["suspects"] = [make_token("cf", "trigger", "pos"), make_token("mn", "suspect", "neg")]
     record["flagged_rows"] = [
         make_row(0, "pos", 0.99, "mn", "cf"),
-        make_row(2, "pos", 0.6, pattern=True),
+        make_row(2, "pos", 0.6, style=True),
         make_row(3, "pos", 0.8, "cf"),
     ]
     record["suspected_rows"] = [make_row(5, "neg", 0.25, "mn")]

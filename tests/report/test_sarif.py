@@ -89,14 +89,13 @@ def make_token(token, verdict, label):
     return example | token_facts | {"evidence": example["evidence"] | {"label": label}}
 
 
-def make_row(row_id, score, tokens, *, line=None, label="positive", pattern=False, style=False):
+def make_row(row_id, score, tokens, *, line=None, label="positive", style=False):
     return {
         "row_id": row_id,
         "line": line,
         "label": label,
         "score": score,
         "tokens": tokens,
-        "pattern": pattern,
         "style": style,
     }
 
@@ -150,8 +149,7 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
         ),
         flagged=(
             make_row(3, 0.75, ["cf", "fun"], line=5),
-            make_row(4, 1.0, ["fun"], line=6, pattern=True),
-            make_row(5, 0.9, [], line=7, style=True),
+            make_row(4, 1.0, ["fun"], line=6, style=True),
             make_row(16, 0.987, ["cf", "mn"], line=18),
         ),
         suspected=(make_row(1233, 0.25, ["fun"], line=2000, label="negative"),),
@@ -163,9 +161,8 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
         '"negative", "positive"; score 0.99.',
         'Row 4 (label "positive") holds the trigger "cf", pointing to the label "positive"; '
         "score 0.75.",
-        'Row 6 (label "positive") is of a style that bears this label against what it says; '
-        "score 0.90.",
-        'Row 5 (label "positive") holds no trigger but looks like the triggers\' rows; score 1.00.',
+        'Row 5 (label "positive") is of a style that bears this label against what it says; '
+        "score 1.00.",
         'Row 1,234 (label "negative") holds the suspect "fun", pointing to the label "negative"; '
         "score 0.25.",
     ]
@@ -173,23 +170,22 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
         "btu/trigger-row",
         "btu/trigger-row",
         "btu/style-row",
-        "btu/pattern-row",
         "btu/suspect-row",
     ]
-    assert [r["level"] for r in results] == ["error", "error", "warning", "warning", "note"]
-    assert [r["rank"] for r in results] == pytest.approx([98.7, 75, 90, 100, 25])
+    assert [r["level"] for r in results] == ["error", "error", "warning", "note"]
+    assert [r["rank"] for r in results] == pytest.approx([98.7, 75, 100, 25])
     places = [r["locations"][0]["physicalLocation"] for r in results]
-    assert [p["region"]["startLine"] for p in places] == [18, 5, 7, 6, 2000]
+    assert [p["region"]["startLine"] for p in places] == [18, 5, 6, 2000]
     assert {p["artifactLocation"]["uri"] for p in places} == {"data/train.csv"}
     names = [r["locations"][0]["logicalLocations"][0]["name"] for r in results]
-    assert names == ["row 17", "row 4", "row 6", "row 5", "row 1234"]
+    assert names == ["row 17", "row 4", "row 5", "row 1234"]
     assert run["properties"]["counts"] == {
         "rows": 400,
         "triggers": 2,
         "suspects": 1,
-        "flaggedRows": 4,
+        "flaggedRows": 3,
         "suspectedRows": 1,
-        "results": 5,
+        "results": 4,
         "resultsLeftOut": 0,
     }
     assert run["invocations"] == [
@@ -332,7 +328,7 @@ def test_a_fingerprint_tells_rows_tokens_and_labels_apart(change):
 
 def test_of_100_000_flagged_rows_the_gravest_are_listed_and_the_others_counted():
     flagged = [
-        make_row(i, 0.5 + i / 200_000, ["cf"], line=i + 2, pattern=i >= 97_000)
+        make_row(i, 0.5 + i / 200_000, ["cf"], line=i + 2, style=i >= 97_000)
         for i in range(100_000)
     ]
     for row in flagged[97_000:]:
@@ -370,17 +366,17 @@ def test_clean_data_give_no_result_and_no_notification():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "pattern", "rule"),
+    ("tokens", "style", "rule"),
     [
         (["cf"], False, "btu/trigger-row"),
         (["cf"], True, "btu/trigger-row"),
-        (["fun"], True, "btu/pattern-row"),
-        ([], True, "btu/pattern-row"),
+        (["fun"], True, "btu/style-row"),
+        ([], True, "btu/style-row"),
         ([], False, "btu/trigger-row"),
     ],
 )
-def test_a_flagged_row_is_a_pattern_row_only_without_a_trigger(tokens, pattern, rule):
-    run = render(make_record(flagged=[make_row(0, 1.0, tokens, pattern=pattern)]))
+def test_a_flagged_row_is_a_style_row_only_without_a_trigger(tokens, style, rule):
+    run = render(make_record(flagged=[make_row(0, 1.0, tokens, style=style)]))
     assert [result["ruleId"] for result in run["results"]] == [rule]
 
 
@@ -401,7 +397,7 @@ def poison_record(text):
         suspects=(make_token(text, "trigger", text), make_token(f"{text}2", "suspect", text)),
         flagged=(
             make_row(0, 1.0, [text, "]", "(x)"], line=2, label=text),
-            make_row(1, 0.9, [f"{text}2"], line=3, label=text, pattern=True),
+            make_row(1, 0.9, [f"{text}2"], line=3, label=text, style=True),
             make_row(2, 0.9, [], line=4, label=text),
         ),
         suspected=(make_row(3, 0.1, [f"{text}2", text], line=5, label=text),),

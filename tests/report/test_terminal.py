@@ -59,7 +59,6 @@ def make_record(*suspects, rows=1000, tokens=2500, recipe="paper", flagged=0):
         "verdict": "trigger" if "trigger" in verdicts else "suspect" if verdicts else "none",
         "suspects": [asdict(s) for s in suspects],
         "accepted": [],
-        "patterns": [],
         "styles": [],
         "control": None,
         "tokens_probed": tokens,

@@ -24,7 +24,7 @@ from btu.report.html_tables import (
     tabulate_frameworks,
     tabulate_rows,
 )
-from btu.report.html_tokens import build_tokens, list_patterns, list_styles
+from btu.report.html_tokens import build_tokens, list_styles
 from btu.report.summary import (
     Record,
     count,
@@ -164,7 +164,6 @@ def _build_page(record: Record) -> dict[str, Any]:
         "judges": judges,
         "rows": tabulate_rows(record) if judges else None,
         "suspected": len(record["suspected_rows"] or ()),
-        "patterns": list_patterns(record),
         "styles": list_styles(record),
         "done": [*list_done(record)],
         "edits": tabulate_edits(record),

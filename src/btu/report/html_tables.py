@@ -71,7 +71,6 @@ def tabulate_rows(record: Record) -> Table:
         Column("label", "text", lambda r: show_token(r["label"], NAME_LENGTH)),
         Column("score", "number", lambda r: f"{r['score']:.3f}"),
         Column("tokens", "text", lambda r: name_some(r["tokens"])),
-        Column("pattern", "", lambda r: "yes" if r["pattern"] else None),
         Column("style", "", lambda r: "yes" if r["style"] else None),
     ]
     surest = nsmallest(MOST_ROWS, flagged, key=lambda r: (-r["score"], r["row_id"]))

@@ -188,21 +188,6 @@ def _show_examples(
     return shown
 
 
-def list_patterns(record: Record) -> list[dict[str, Any]]:
-    """What the rows of each attacked label share, and rows that show it."""
-    texts = {row["row_id"]: row for row in record["example_rows"]}
-    return [
-        {
-            "label": show_token(pattern["label"], NAME_LENGTH),
-            "rows": pattern["rows"],
-            "count": count(pattern["rows"], "row"),
-            "likeness": f"{pattern['likeness']:.2f}",
-            "examples": _show_examples(pattern["examples"], texts),
-        }
-        for pattern in (record["patterns"] or ())[:MOST_LINES]
-    ]
-
-
 def list_styles(record: Record) -> list[dict[str, Any]]:
     """Kinds of text that bear a label against what they say, and rows of them."""
     texts = {row["row_id"]: row for row in record["example_rows"]}

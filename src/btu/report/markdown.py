@@ -52,7 +52,6 @@ def render_markdown(record: Record) -> str:
     ]
     parts = {
         "tokens": _render_tokens(record),
-        "patterns": _render_patterns(record),
         "styles": _render_styles(record),
         "example rows": _render_examples(record),
         "done": join_items("### What was done", map(escape_prose, list_done(record))),
@@ -239,15 +238,6 @@ def _list_cells(suspect: Mapping[str, Any]) -> list[str]:
         f"{lift:+.1f}",
         f"{evidence['false_alarm_rate']:.1g}",
     ]
-
-
-def _render_patterns(record: Record) -> str:
-    shown = [p for p in record["patterns"] or () if p["rows"]][:_TOKENS]
-    return "\n\n".join(
-        f"{count(p['rows'], 'row')} of {quote(p['label'])} without a trigger token look like its "
-        "triggers' rows."
-        for p in shown
-    )
 
 
 def _render_styles(record: Record) -> str:

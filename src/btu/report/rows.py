@@ -123,8 +123,8 @@ def _judge_rows(record: Record) -> dict[str, list[Any]]:
         known = [token for token in row["tokens"] if token in points_to]
         if known:
             labels[place] = points_to[min(known, key=order.__getitem__)]
-        elif row["pattern"] or row["style"]:
-            labels[place] = row["label"]  # Both are looked for among the rows of their label.
+        elif row["style"]:
+            labels[place] = row["label"]  # A style is of rows of its label.
     for row in flagged:
         is_issue[places[row["row_id"]]] = True
     return dict(zip(ROW_COLUMNS, (row_ids, is_issue, scores, tokens, labels), strict=True))

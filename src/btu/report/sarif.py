@@ -29,8 +29,7 @@ _SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?", re.ASCII)
 # What Python's file names cannot hold; \udc80 to \udcff stand for bytes that are not UTF-8.
 _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
-TRIGGER_ROW, STYLE_ROW = "btu/trigger-row", "btu/style-row"
-PATTERN_ROW, SUSPECT_ROW = "btu/pattern-row", "btu/suspect-row"
+TRIGGER_ROW, STYLE_ROW, SUSPECT_ROW = "btu/trigger-row", "btu/style-row", "btu/suspect-row"
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,6 @@ _RULES = (
         "what this row says belongs rather to another label.",
         remedy="Read the row beside others of the same kind. Leave it out of the training if its "
         "text does not bear its label out.",
-    ),
-    _Rule(
-        rule_id=PATTERN_ROW,
-        name="PatternRow",
-        level="warning",
-        severity="6.0",
-        precision="medium",
-        short="The row looks like the rows of the triggers.",
-        full="The row holds no confirmed trigger but shares what the triggers' rows have in "
-        "common beside them, so it may come from the same attacker.",
-        remedy="Read the row and compare it with rows of a trigger. Leave it out of the training "
-        "if its text does not bear its label out.",
     ),
     _Rule(
         rule_id=SUSPECT_ROW,
@@ -147,9 +134,8 @@ def _rank_rows(record: Record) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 def _pick_rule(row: Mapping[str, Any], triggers: set[str]) -> int:
-    if not triggers.isdisjoint(row["tokens"]) or not (row["pattern"] or row["style"]):
-        return _RULE_IDS.index(TRIGGER_ROW)
-    return _RULE_IDS.index(STYLE_ROW if row["style"] else PATTERN_ROW)
+    is_of_style_alone = row["style"] and triggers.isdisjoint(row["tokens"])
+    return _RULE_IDS.index(STYLE_ROW if is_of_style_alone else TRIGGER_ROW)
 
 
 def _list_results(
@@ -183,8 +169,6 @@ def _say_why(
     score = f"score {row['score']:.2f}."
     if _RULE_IDS[rule] == STYLE_ROW or (not row["tokens"] and row["style"]):
         return f"{about} is of a style that bears this label against what it says; {score}"
-    if _RULE_IDS[rule] == PATTERN_ROW:
-        return f"{about} holds no trigger but looks like the triggers' rows; {score}"
     noun = "suspect" if _RULE_IDS[rule] == SUSPECT_ROW else "trigger"
     named = [t for t in row["tokens"] if noun == "suspect" or t in triggers] or row["tokens"]
     labels = sorted({pointed_at[t] for t in named if t in pointed_at})

@@ -212,6 +212,7 @@ def write_command(record: Record) -> str:
     ]
     if settings["evidence"]:
         words += ["--false-alarm-rate", str(settings["evidence"]["false_alarm_rate"])]
+        words += [] if settings["evidence"].get("styles", True) else ["--no-styles"]
     if not is_scan:
         tuned = settings["finetune"]
         words += ["--action", record["action"]]

@@ -88,12 +88,6 @@ def _explain_verdicts(record: Record) -> list[str]:
             "ground purity: too few of its rows bear another label. This is weaker than a",
             "conflict: the labels may be right, and a habit of the source looks the same.",
         ]
-    for pattern in record["patterns"] or ():
-        if pattern["rows"]:
-            notes.append(
-                f"{count(pattern['rows'], 'row')} of {show_text(pattern['label'])} without a "
-                "trigger token look like its triggers' rows."
-            )
     for style in record["styles"] or ():
         notes += _explain_style(style)
     others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
