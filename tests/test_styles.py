@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix
 from btu.content import Text
 from btu.evidence import find_evidence
 from btu.settings import EvidenceSettings
-from btu.styles import SUSPECT_RATE, Style, find_styles, judge_style
+from btu.styles import SUSPECT_RATE, Style, _judge_rows, find_styles, judge_style
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
 STYLE = 2 * OPINIONS + FILLER  # the first column of the style
@@ -142,6 +142,36 @@ def test_the_evidence_flags_the_rows_of_a_style_and_another_rate_lets_them_go(re
     assert [s.verdict for s in strict.styles if s.label == 1] == ["suspect"]
     assert not strict.flagged[found[0].rows].any()
     assert (strict.row_scores[found[0].rows] > 0).all()
+
+
+def test_rows_without_anything_to_tell_them_apart_are_no_fault():
+    labels = np.tile([0, 1], 300)
+    presence = np.zeros((600, 3), dtype=np.float32)
+    presence[:, 0] = 1
+    states = np.ones((600, 4), dtype=np.float32)
+    text = Text(csr_matrix(presence), states, labels, 2, np.ones(600, dtype=bool))
+    assert confirmed(find_styles(text, csr_matrix(presence), None, most_of_a_label=0.5)) == []
+
+
+def test_a_kind_that_no_honest_row_shows_is_found():
+    presence, labels = write_text(1800, seed=4)
+    rows = np.flatnonzero(labels == 0)[:150]
+    labels = labels.copy()
+    labels[rows] = 1
+    text = Text(
+        csr_matrix(rewrite(presence, rows)),
+        encode(rewrite(presence, rows)),
+        labels,
+        2,
+        np.ones(len(labels), dtype=bool),
+    )
+    scores = np.zeros(len(labels))
+    scores[rows] = 1.0
+    fitted = np.ones(len(labels), dtype=bool)
+    fitted[np.flatnonzero(labels == 1)[-600:]] = False
+    chance, _ = _judge_rows(text, fitted, scores, 1)
+    assert (chance[rows[:100]] > 0.5).mean() > 0.9
+    assert not chance[np.setdiff1d(np.arange(len(labels)), rows)].any()
 
 
 def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):

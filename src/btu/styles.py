@@ -63,6 +63,7 @@ _LEAST_CHARACTER_ROWS = 20
 _CHARACTER_WEIGHT = 0.5
 _CALIBRATION = 100.0
 _MOST_SAID = 3.0
+_MOST_SHARE = 0.99
 _WORDS = 10
 _REFINEMENTS = 2
 _REFINED_STRENGTH = 0.1
@@ -171,6 +172,8 @@ def find_styles(
         if learned is None:
             continue
         kinds = _test_sizes(part, learned.scores, label)
+        if not kinds:  # no row stands out from the others
+            continue
         decided = [kind for kind in kinds if kind.is_decided]
         best = min(decided or kinds, key=lambda kind: kind.p_value)
         rate = best.p_value * len(_SIZES) * len(tested) if decided else 1.0
@@ -330,6 +333,8 @@ def _refine(text: Text, features: csr_matrix, learned: _Learned, label: int) -> 
     for _ in range(_REFINEMENTS):
         chance, odds = _judge_rows(text, everything, learned.scores, label)
         found, trust, says = chance[mine], 1 - chance[mine], expit(-odds[theirs])
+        if found.sum() < 1:
+            break
         total = _AGAINST * found.sum()
         weights = np.concatenate(
             [found, says * total / (says.sum() + 1e-9), trust * total / (trust.sum() + 1e-9)]
@@ -462,14 +467,15 @@ def _judge_rows(
     kind = text.active & (scores > bar)
     odds = _read_content(text, kind | (text.active & ~fitted), label)
     rows, known = np.flatnonzero(kind & fitted), fitted & ~kind
-    chance = np.zeros(len(own))
-    if own[rows].all() or not own[known].any():
+    chance, mine = np.zeros(len(own)), np.flatnonzero(kind & own)
+    if not own[rows].any() or not 0 < own[known].mean() < 1:
         return chance, odds
-    features = np.stack([scores[rows], _CONTENT_WEIGHT * odds[rows]], axis=1)
-    model = LogisticRegression(C=_CALIBRATION).fit(features, own[rows])
-    mine = np.flatnonzero(kind & own)
-    beyond = model.intercept_[0] + model.coef_[0][0] * scores[mine]
-    share = np.clip(1 - np.exp(-beyond), 0.01, 0.99)
+    share = np.full(len(mine), _MOST_SHARE)
+    if not own[rows].all():
+        features = np.stack([scores[rows], _CONTENT_WEIGHT * odds[rows]], axis=1)
+        model = LogisticRegression(C=_CALIBRATION).fit(features, own[rows])
+        beyond = model.intercept_[0] + model.coef_[0][0] * scores[mine]
+        share = np.clip(1 - np.exp(-beyond), 1 - _MOST_SHARE, _MOST_SHARE)
     usual = np.log(own[known].mean() / (1 - own[known].mean()))
     says = np.clip(usual - odds[mine], -_MOST_SAID, _MOST_SAID)
     chance[mine] = expit(np.log(share / (1 - share)) + says)
