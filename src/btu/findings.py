@@ -410,7 +410,10 @@ class Findings:
                 "expected_others": style.expected_others,
                 "p_value": style.p_value,
                 "false_alarm_rate": style.false_alarm_rate,
-                "words": [self.tokens[column] for column in style.words],
+                "words": sorted(
+                    (self.tokens[column] for column in style.words),
+                    key=lambda word: not word[:1].isalpha(),  # whole words say most
+                ),
                 "rows": len(style.rows),
                 "examples": self._pick_surest(style),
             }

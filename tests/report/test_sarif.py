@@ -182,6 +182,7 @@ def test_every_number_of_a_handmade_record_is_in_its_place():
     assert run["properties"]["counts"] == {
         "rows": 400,
         "triggers": 2,
+        "styles": 0,
         "suspects": 1,
         "flaggedRows": 3,
         "suspectedRows": 1,

@@ -72,6 +72,15 @@ def test_the_verdict_names_a_style_and_how_sure_it_is():
     assert doubtful.endswith("; rows of a style (thou, unto, shall, ye) to look at.")
 
 
+def test_the_headlines_speak_of_rewritten_rows_where_no_token_is_confirmed():
+    record = make_record()
+    assert "Rewritten rows confirmed" in render_html(record)
+    assert render_markdown(record).startswith("## Backdoor scan: rewritten rows found\n")
+    record["suspects"] = load_sample("poisoned-scan")["suspects"]
+    assert "Trigger confirmed" in render_html(record)
+    assert render_markdown(record).startswith("## Backdoor scan: trigger found\n")
+
+
 def test_a_trigger_and_a_style_are_told_together():
     record = make_record()
     record["suspects"] = load_sample("poisoned-scan")["suspects"]

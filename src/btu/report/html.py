@@ -29,10 +29,12 @@ from btu.report.summary import (
     Record,
     count,
     flagged_of,
+    is_style_alone,
     list_done,
     percent,
     say_uncertainty,
     say_verdict,
+    styles_of,
     suspects_of,
     triggers_of,
     write_command,
@@ -43,6 +45,7 @@ from btu.report.text import show_text, show_token
 _TONES = {"trigger": "danger", "suspect": "warning", "accepted": "accent", "innocent": "good"}
 _HEADLINES = {
     ("verified", "trigger"): ("danger", "Trigger confirmed"),
+    ("verified", "style"): ("danger", "Rewritten rows confirmed"),
     ("verified", "suspect"): ("warning", "Suspects to look at, no trigger confirmed"),
     ("verified", "none"): ("good", "No trigger found"),
     ("paper", "suspect"): ("warning", "Tokens named, none confirmed"),
@@ -81,6 +84,12 @@ _GLOSSARY = (
         "What a verdict stands on. Conflict: the text of the rows contradicts their label. Purity: "
         "too few of them bear another label, given what they say. Purity is weaker evidence: the "
         "labels may be right, and a habit of the source looks the same.",
+    ),
+    (
+        "Style",
+        "A kind of text whose rows nearly all bear one label although the rest of the data says "
+        "that many should not. No single word of it is a trigger: an attacker who rewrites whole rows "
+        "leaves one, and a source with a style of its own may too.",
     ),
     ("By states", "The same share, judged by the pretrained encoder's states alone."),
     (
@@ -142,7 +151,8 @@ def _finalize(value: Any) -> str:
 
 
 def _build_page(record: Record) -> dict[str, Any]:
-    tone, headline = _HEADLINES[record["recipe"], record["verdict"]]
+    verdict = "style" if is_style_alone(record) else record["verdict"]
+    tone, headline = _HEADLINES[record["recipe"], verdict]
     judges = record["flagged_rows"] is not None
     absent = set() if record.get("evaluation") else {"evaluation"}
     return {
@@ -185,6 +195,8 @@ def _list_figures(record: Record) -> list[tuple[str, str, str]]:
         figures = [("tokens probed", record["tokens_probed"], f"in {count(rows, 'row')}")]
     else:
         figures.append(("triggers", len(triggers_of(record)), "confirmed"))
+        if styles := styles_of(record):
+            figures.append(("styles", len(styles), "confirmed"))
     figures.append(("suspects", len(suspects_of(record)), "reported only"))
     if record["flagged_rows"] is not None:
         flagged = len(flagged_of(record))

@@ -11,6 +11,7 @@ from btu.report.summary import (
     Record,
     clip,
     count,
+    is_style_alone,
     list_done,
     percent,
     say_place,
@@ -27,6 +28,7 @@ _REVIEWS = 5
 _LINES = 20
 _VERDICTS = {
     "trigger": "trigger found",
+    "style": "rewritten rows found",
     "suspect": "suspects, no trigger confirmed",
     "none": "no trigger found",
 }
@@ -83,7 +85,7 @@ def say_verdict_word(record: Record) -> str:
     """The verdict in a few words, for a heading."""
     if record["recipe"] == "paper":
         return "suspicious tokens, none confirmed"
-    return _VERDICTS[record["verdict"]]
+    return _VERDICTS["style" if is_style_alone(record) else record["verdict"]]
 
 
 def quote_names(say: Callable[[Record], str], record: Record) -> str:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from btu.report.summary import Record, count, flagged_of, suspects_of, triggers_of
+from btu.report.summary import Record, count, flagged_of, styles_of, suspects_of, triggers_of
 from btu.report.text import show_text, show_token
 
 # GitHub shows this many results of a run and refuses a file with more than 25,000.
@@ -374,6 +374,7 @@ def _list_facts(record: Record, found: int) -> dict[str, Any]:
         "counts": {
             "rows": data["rows"],
             "triggers": len(triggers_of(record)),
+            "styles": len(styles_of(record)),
             "suspects": len(suspects_of(record)),
             "flaggedRows": len(flagged_of(record)),
             "suspectedRows": len(record["suspected_rows"] or ()),

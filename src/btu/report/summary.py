@@ -61,6 +61,11 @@ def styles_of(record: Record, verdict: str = "trigger") -> list[Mapping[str, Any
     return [s for s in record["styles"] or () if s["verdict"] == verdict]
 
 
+def is_style_alone(record: Record) -> bool:
+    """Whether what is confirmed is a style and no token."""
+    return bool(styles_of(record)) and not triggers_of(record)
+
+
 def flagged_of(record: Record) -> Sequence[Mapping[str, Any]]:
     """The rows judged poisoned; none in the recipe `paper`, which judges no rows."""
     return record["flagged_rows"] or ()
