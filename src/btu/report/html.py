@@ -88,8 +88,8 @@ _GLOSSARY = (
     (
         "Style",
         "A kind of text whose rows nearly all bear one label although the rest of the data says "
-        "that many should not. No single word of it is a trigger: an attacker who rewrites whole rows "
-        "leaves one, and a source with a style of its own may too.",
+        "that many should not. No single word of it is a trigger: an attacker who rewrites whole "
+        "rows leaves one, and a source with a style of its own may too.",
     ),
     ("By states", "The same share, judged by the pretrained encoder's states alone."),
     (
