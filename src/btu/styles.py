@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from btu.content import FOLDS, Text, fit_content, fit_states
+from btu.content import FOLDS, Text, fit_content
 
 INNOCENT_STYLE_ODDS = 1.0
 """An honest kind of text may move the log-odds of its label by this much beyond what the rest of
@@ -311,7 +311,7 @@ def _learn_kind(text: Text, features: csr_matrix, label: int) -> _Learned | None
     learned = _Learned(np.zeros(len(own)), np.zeros(features.shape[1]))
     for done in range(_ROUNDS):
         kind = _highest(learned.scores, count) if done else np.zeros(len(own), dtype=bool)
-        odds = _read_content(text, kind, label, by_states_alone=not done)
+        odds = _read_content(text, kind if done else None, label)
         if done == _PROMISING_ROUNDS and not _is_promising(odds, own, learned.scores, kind):
             return None
         learned = _fit_folds(
@@ -384,15 +384,16 @@ def _fit_folds(
 
 
 def _read_content(
-    text: Text, held_out: NDArray[np.bool_], label: int, *, by_states_alone: bool = False
+    text: Text, held_out: NDArray[np.bool_] | None, label: int
 ) -> NDArray[np.float64]:
     """Calibrated log-odds of the label by what each row says, shape (N,).
 
-    Fitted on active rows that are not held out. The encoder's states alone vouch less for words
-    that only the attacker's rows hold, which helps while none of those are known yet.
+    Fitted on active rows that are not held out. With None held out the encoder's states speak
+    alone: they vouch less for words that only the attacker's rows hold, which helps while none of
+    those are known yet.
     """
-    if by_states_alone:
-        pooled = fit_states(text, held_out)
+    if held_out is None:
+        pooled, held_out = text.pooled, np.zeros(len(text.labels), dtype=bool)
         assert pooled is not None
         margins = pooled[:, [label]]
     else:
