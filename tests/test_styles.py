@@ -42,11 +42,10 @@ def encode(presence, seed=9):
     return presence @ vectors
 
 
-def search(presence, labels, **options):
-    text = Text(csr_matrix(presence), encode(presence), labels, 2, np.ones(len(labels), dtype=bool))
-    return find_styles(
-        text, csr_matrix(presence), options.pop("texts", None), most_of_a_label=0.5, **options
-    )
+def search(presence, labels, *, num_labels=2, texts=None, **options):
+    active = np.ones(len(labels), dtype=bool)
+    text = Text(csr_matrix(presence), encode(presence), labels, num_labels, active)
+    return find_styles(text, csr_matrix(presence), texts, most_of_a_label=0.5, **options)
 
 
 def confirmed(styles):
@@ -105,6 +104,18 @@ def test_a_kind_is_found_among_more_rows_than_the_regressions_read(rewritten, mo
     (style,) = confirmed(search(presence, labels))
     assert np.isin(rows, style.rows).mean() > 0.75
     assert np.isin(style.rows, rows).mean() > 0.75
+
+
+def test_three_unbalanced_labels_will_do(rewritten):
+    presence, labels, rows = rewritten
+    rng = np.random.default_rng(5)
+    plain = np.zeros((300, presence.shape[1]), dtype=np.float32)
+    plain[np.arange(300)[:, None], 2 * OPINIONS + rng.integers(FILLER, size=(300, 8))] = 1
+    presence, labels = np.vstack([presence, plain]), np.r_[labels, np.full(300, 2)]
+    (style,) = confirmed(search(presence, labels, num_labels=3))
+    assert style.label == 1
+    assert np.isin(rows, style.rows).mean() > 0.8
+    assert np.isin(style.rows, rows).mean() > 0.8
 
 
 def test_characters_tell_a_style_that_the_tokens_do_not_hold():
