@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 FOLDS = 5
 _BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
+_CALIBRATION = 100.0  # C: few features and many rows need no shrinking
 _STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
 
 
@@ -147,6 +148,19 @@ def fit_states(text: Text, held_out: NDArray[np.bool_]) -> NDArray[np.float64] |
         ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
         pooled[unknown] = ridge.predict(states[unknown])
     return pooled / (pooled[usable].std() + 1e-9)
+
+
+def calibrate(
+    margins: NDArray[np.float64], own: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> LogisticRegression:
+    """Fit how margins of one or more kinds, shape (N, m), become log-odds of a label.
+
+    Args:
+        margins: Towards the label, cross-fitted.
+        own: Rows that bear it, shape (N,).
+        known: Rows to learn from, shape (N,).
+    """
+    return LogisticRegression(C=_CALIBRATION).fit(margins[known], own[known])
 
 
 class StatesAlone:

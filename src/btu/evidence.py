@@ -710,14 +710,17 @@ def _narrow(
             companions = np.union1d(test.companions, other.companions)
             held = hold_together(text.presence, companions, test.column, TOGETHER_SHARE)
             rows = np.flatnonzero(held & text.active & (text.labels == c))
+            if len(rows) < _LEAST_NARROWED:
+                continue
+            share, spread = scale.estimate(margins[rows, c])
             narrowed = replace(
                 test,
                 companions=tuple(companions.tolist()),
                 rows=rows,
                 rows_any_label=int((held & text.active).sum()),
-                mislabelled_share=with_it,
+                mislabelled_share=share,
                 spread=spread,
-                row_scores=scale.score(margins[rows, c], with_it),
+                row_scores=scale.score(margins[rows, c], share),
             )
             best = with_it - without, narrowed
     return best[1]

@@ -18,7 +18,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from btu.content import Scale, StatesAlone, Text
+from btu.content import Scale, StatesAlone, Text, calibrate
 
 INNOCENT_ODDS = 1.0
 """An honest word may move the log-odds of its label by this much beyond what its row and its
@@ -29,7 +29,6 @@ _MOST_ROWS = 0.4  # of all rows: a token in more of them is the label's usual te
 _TOGETHER = 0.5
 _WORTH_TESTING = 10
 _EXACT_ROWS = 1_000
-_CALIBRATION = 100.0  # C: two features and many rows need no shrinking
 _MEANING_STRENGTH = 300.0  # alpha of the ridge regression on word vectors
 _MEANING_FOLDS = 10
 _MEANING_LEAST_ROWS = 3
@@ -104,7 +103,7 @@ def find_pure(
         if c in skipped or not chosen.any() or own[text.active].all():
             continue
         meaning = meanings[:, c]
-        model = _calibrate(margins[:, c], pooled[:, c], own, text.active)
+        model = calibrate(np.stack([margins[:, c], pooled[:, c]], axis=1), own, text.active)
         scale = Scale.of(pooled[:, c], own, text.active)
         found = []
         for column in np.flatnonzero(chosen).tolist():
@@ -168,16 +167,6 @@ def measure_so_few(count: int, chances: ArrayLike) -> float:
         hits[1:] = hits[1:] * (1 - p) + hits[:-1] * p
         hits[0] *= 1 - p
     return float(hits.sum())
-
-
-def _calibrate(
-    bag: NDArray[np.float64],
-    states: NDArray[np.float64],
-    own: NDArray[np.bool_],
-    known: NDArray[np.bool_],
-) -> LogisticRegression:
-    features = np.stack([bag[known], states[known]], axis=1)
-    return LogisticRegression(C=_CALIBRATION).fit(features, own[known])
 
 
 def _odds(

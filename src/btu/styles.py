@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from btu.content import FOLDS, Text, fit_content
+from btu.content import FOLDS, Text, calibrate, fit_content
 
 INNOCENT_STYLE_ODDS = 1.0
 """An honest kind of text may move the log-odds of its label by this much beyond what the rest of
@@ -36,7 +36,7 @@ LEAST_STYLE_OTHERS = 0.2
 """And at least this share of them should, by what they say."""
 
 SUSPECT_RATE = 0.5
-"""Up to this false-alarm rate a kind of text is worth a look."""
+"""Up to this false-alarm rate a finding is worth a look."""
 
 LEAST_ROW_CHANCE = 0.5
 """Rows of the label from this probability on are of the style."""
@@ -61,7 +61,6 @@ _CONTENT_WEIGHT = 20.0  # the content's log-odds come as one feature that is har
 _LEAST_FEATURE_ROWS = 5
 _LEAST_CHARACTER_ROWS = 20
 _CHARACTER_WEIGHT = 0.5
-_CALIBRATION = 100.0
 _MOST_SAID = 3.0
 _MOST_SHARE = 0.99
 _WORDS = 10
@@ -194,7 +193,8 @@ def find_styles(
             scores = np.full(len(text.labels), -np.inf)
             scores[places] = learned.scores
             rest = np.setdiff1d(np.flatnonzero(text.active), places)
-            scores[rest] = reader.read(rest) @ learned.weights
+            if len(rest):
+                scores[rest] = reader.read(rest) @ learned.weights
             chance, _ = _judge_rows(text, _mark(places, len(scores)), scores, label)
             rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
             style = replace(style, rows=rows, row_scores=chance[rows])
@@ -288,11 +288,9 @@ class _Reader:
     def read(self, places: NDArray[np.int64]) -> csr_matrix:
         """Features of some rows, shape (rows, m)."""
         parts = [self._tokens[places], self._contexts[places]]
-        if self._characters is not None and self._texts is not None and len(places):
+        if self._characters is not None and self._texts is not None:
             texts = [self._texts[i] for i in places.tolist()]
             parts.append(self._characters.transform(texts) * _CHARACTER_WEIGHT)
-        elif self._characters is not None:
-            parts.append(csr_matrix((0, len(self._characters.vocabulary_))))
         return hstack(parts).tocsr().astype(np.float64)
 
 
@@ -310,9 +308,8 @@ def _learn_kind(text: Text, features: csr_matrix, label: int) -> _Learned | None
     count = max(1, round(_HELD_OUT * own.sum()))
     learned = _Learned(np.zeros(len(own)), np.zeros(features.shape[1]))
     for done in range(_ROUNDS):
-        kind = _highest(learned.scores, count) if done else np.zeros(len(own), dtype=bool)
-        odds = _read_content(text, kind if done else None, label)
-        if done == _PROMISING_ROUNDS and not _is_promising(odds, own, learned.scores, kind):
+        odds = _read_content(text, _highest(learned.scores, count) if done else None, label)
+        if done == _PROMISING_ROUNDS and not _is_promising(odds, own, learned.scores):
             return None
         learned = _fit_folds(
             text, features, np.arange(len(own)), own, strength=_STYLE_STRENGTH, beside=odds
@@ -400,8 +397,7 @@ def _read_content(
         bag, pooled = fit_content(text, held_out, only=label)
         assert pooled is not None
         margins = np.stack([bag[:, label], pooled[:, label]], axis=1)
-    known = text.active & ~held_out
-    model = LogisticRegression(C=_CALIBRATION).fit(margins[known], text.labels[known] == label)
+    model = calibrate(margins, text.labels == label, text.active & ~held_out)
     odds: NDArray[np.float64] = model.decision_function(margins)
     return odds
 
@@ -414,12 +410,9 @@ def _highest(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
 
 
 def _is_promising(
-    odds: NDArray[np.float64],
-    own: NDArray[np.bool_],
-    scores: NDArray[np.float64],
-    kind: NDArray[np.bool_],
+    odds: NDArray[np.float64], own: NDArray[np.bool_], scores: NDArray[np.float64]
 ) -> bool:
-    sizes = [_highest(scores, max(1, round(share * own.sum()))) & kind for share in _SIZES]
+    sizes = [_highest(scores, max(1, round(share * own.sum()))) for share in _SIZES]
     return any(_z_of_few(odds[k] + _PROMISING_ODDS, own[k]) > 0 for k in sizes if k.any())
 
 
@@ -473,8 +466,7 @@ def _judge_rows(
         return chance, odds
     share = np.full(len(mine), _MOST_SHARE)
     if not own[rows].all():
-        features = np.stack([scores[rows], _CONTENT_WEIGHT * odds[rows]], axis=1)
-        model = LogisticRegression(C=_CALIBRATION).fit(features, own[rows])
+        model = calibrate(np.stack([scores, _CONTENT_WEIGHT * odds], axis=1), own, kind & fitted)
         beyond = model.intercept_[0] + model.coef_[0][0] * scores[mine]
         share = np.clip(1 - np.exp(-beyond), 1 - _MOST_SHARE, _MOST_SHARE)
     usual = np.log(own[known].mean() / (1 - own[known].mean()))
