@@ -263,7 +263,7 @@ def rewritten():
     truth[rows] = 0
     states = np.stack([2.0 * truth - 1 + rng.normal(size=2000), rng.normal(size=2000)], axis=1)
     presence = csr_matrix(np.hstack([template, presence]))
-    return rows, labels, read(presence, labels, states=states, contexts=presence)
+    return rows, labels, read(presence, labels, states=states, pairs=presence)
 
 
 def test_further_rows_of_a_template_are_found_as_a_style(rewritten):
@@ -283,7 +283,7 @@ def test_words_put_into_honest_text_leave_no_style(usual_word):
     rows = np.flatnonzero(labels == 0)[:200]
     presence, labels = poison(presence, labels, rows, [-4, -3] if usual_word else [-4])
     states = presence @ np.random.default_rng(1).normal(size=(presence.shape[1], 24))
-    evidence = read(presence, labels, states=states, contexts=csr_matrix(presence))
+    evidence = read(presence, labels, states=states, pairs=csr_matrix(presence))
     assert not [s for s in evidence.styles if s.verdict != "innocent"]
     assert set(np.flatnonzero(evidence.flagged)) == set(rows)
     found = next(t for t in evidence.tests if t.verdict == "trigger")

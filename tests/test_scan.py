@@ -116,11 +116,11 @@ def test_the_model_on_the_disk_stays_as_it_is(pretrained, planted):
     assert hash_files(pretrained) == before
 
 
-def test_a_word_outside_the_vocabulary_is_no_token_of_its_own(pretrained):
-    """`pos1` is the unknown token, and no part of `pos10`."""
+def test_a_word_outside_the_vocabulary_is_the_unknown_token(pretrained):
+    """`pos1` is no part of `pos10`."""
     corpus = load_corpus((["pos10 word01", "pos1 word01"] * 20, [1, 0] * 20))
     found = scan(pretrained, corpus, settings=PROBES, max_length=MAX_LENGTH)
-    assert sorted(found.tokens) == ["pos10", "word01"]
+    assert sorted(found.tokens) == ["[UNK]", "pos10", "word01"]
 
 
 def test_label_names_and_counts_are_those_of_the_data(findings, planted):

@@ -144,7 +144,7 @@ def test_a_label_that_is_skipped_or_hardly_there_and_text_without_states_are_no_
 def test_the_evidence_flags_the_rows_of_a_style_and_another_rate_lets_them_go(rewritten):
     presence, labels, rows = rewritten
     matrix = csr_matrix(presence)
-    evidence = find_evidence(matrix, labels, num_labels=2, states=encode(presence), contexts=matrix)
+    evidence = find_evidence(matrix, labels, num_labels=2, states=encode(presence), pairs=matrix)
     found = [style for style in evidence.styles if style.verdict == "trigger"]
     assert [style.label for style in found] == [1]
     assert np.isin(found[0].rows, np.flatnonzero(evidence.flagged)).all()
@@ -195,7 +195,7 @@ def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):
         labels,
         num_labels=2,
         states=encode(presence),
-        contexts=csr_matrix(presence),
+        pairs=csr_matrix(presence),
         settings=EvidenceSettings(styles=False),
     )
     assert without.styles == ()
@@ -205,7 +205,7 @@ def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):
         labels,
         num_labels=2,
         states=states,
-        contexts=matrix,
+        pairs=matrix,
         accepted=[marked.shape[1] - 1],
     )
     assert not accepted.flagged.any()

@@ -136,9 +136,23 @@ def test_presence_says_which_row_holds_which_token_once(lists, wanted):
 
 def test_pairs_are_neighbours_within_a_row_and_rare_ones_have_no_column():
     rows = make_rows([[1, 2, 3], [2, 3], [3, 1, 2, 1, 2], []])
-    assert rows.pairs(least_rows=2).toarray().tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
-    assert rows.pairs(least_rows=1).shape == (4, 4)
-    assert make_rows([[]]).pairs().shape == (1, 0)
+    pairs = rows.pairs(least_rows=2)
+    assert pairs.presence.toarray().tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert pairs.token_ids.tolist() == [[1, 2], [2, 3]]
+    assert pairs.places(np.array([2, 3, 5])).tolist() == [[-1, 0], [0, 1]]
+    assert rows.pairs(least_rows=1).presence.shape == (4, 4)
+    assert make_rows([[]]).pairs().presence.shape == (1, 0)
+
+
+@settings(deadline=None)
+@given(lists=TOKEN_LISTS, wanted=st.lists(st.integers(0, 3), min_size=1, max_size=3))
+def test_rows_that_hold_tokens_in_a_row(lists, wanted):
+    expected = [
+        place
+        for place, row in enumerate(lists)
+        if any(row[i : i + len(wanted)] == wanted for i in range(len(row)))
+    ]
+    assert make_rows(lists).holding(wanted).tolist() == expected
 
 
 @settings(deadline=None)
@@ -334,16 +348,32 @@ def test_one_text_of_a_pair_may_become_no_token(bert):
 def test_spans_mark_the_token_in_the_text(family):
     tokenizer = build_tokenizer(family, ["good", "film", "cf"])
     cf = tokenizer.convert_tokens_to_ids("cf")
-    first, second = find_spans(tokenizer, "good cf film cf", "cf", token_id=cf, max_length=32)
+    first, second = find_spans(tokenizer, "good cf film cf", "cf", token_ids=[cf], max_length=32)
     assert first == ((5, 7), (13, 15))
     assert second == ((0, 2),)
-    assert find_spans(tokenizer, "good film", token_id=cf, max_length=32) == ((), ())
-    beyond, _ = find_spans(tokenizer, " ".join(["good"] * 9 + ["cf"]), token_id=cf, max_length=8)
+    assert find_spans(tokenizer, "good film", token_ids=[cf], max_length=32) == ((), ())
+    beyond, _ = find_spans(tokenizer, " ".join(["good"] * 9 + ["cf"]), token_ids=[cf], max_length=8)
     assert beyond == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_spans_mark_tokens_in_a_row_from_the_first_to_the_last(family):
+    tokenizer = build_tokenizer(family, ["good", "film", "cf"])
+    good, cf, end = (tokenizer.convert_tokens_to_ids(t) for t in ("good", "cf", "[SEP]"))
+    text = "cf good cf good film"
+    assert find_spans(tokenizer, text, "good cf", token_ids=[good, cf], max_length=32) == (
+        ((3, 10),),
+        ((0, 7),),
+    )
+    if family == "bert":
+        assert find_spans(tokenizer, "good cf", token_ids=[cf, end], max_length=8) == (
+            ((5, 7),),
+            (),
+        )
 
 
 def test_a_tokenizer_without_offsets_marks_nothing(monkeypatch):
     tokenizer = build_tokenizer("bert", ["cf"])
     monkeypatch.setattr(type(tokenizer), "is_fast", False)
     cf = tokenizer.convert_tokens_to_ids("cf")
-    assert find_spans(tokenizer, "cf", token_id=cf, max_length=8) == ((), ())
+    assert find_spans(tokenizer, "cf", token_ids=[cf], max_length=8) == ((), ())

@@ -54,8 +54,16 @@ def has_own_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def protected_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Ids that are never probed, suspected or edited: all special tokens, ascending."""
-    return tuple(sorted({int(i) for i in tokenizer.all_special_ids}))
+    """Ids that are never probed, suspected or edited, ascending.
+
+    All special tokens but the unknown token: some models read every emoji as that, so it stands
+    in texts like a word, and in triggers. Where it is the end of text or padding too, it is
+    protected.
+    """
+    roles = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "pad_token_id")
+    used = {getattr(tokenizer, role) for role in (*roles, "mask_token_id")}
+    free = {tokenizer.unk_token_id} - used
+    return tuple(sorted({int(i) for i in tokenizer.all_special_ids} - free))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from scipy.stats import norm
 
 from btu.content import Scale, Text, fit_content, fit_states
@@ -125,6 +125,8 @@ class TokenTest:
             the rows' labels may be right, and a habit of the source looks the same.
         others: Rows that hold the token and bear another label; None for a conflict.
         expected_others: How many would, by everything else in them; None for a conflict.
+        pair: Column of the pair of neighbouring tokens that was tested in the token's place, of
+            which the token is the rarer one; None for a token.
     """
 
     column: int
@@ -146,6 +148,7 @@ class TokenTest:
     ground: Ground = "conflict"
     others: int | None = None
     expected_others: float | None = None
+    pair: int | None = None
 
 
 @dataclass(frozen=True)
@@ -326,7 +329,8 @@ def find_evidence(
     num_labels: int,
     states: NDArray[np.floating] | None = None,
     proposed: Collection[int] = (),
-    contexts: csr_matrix | None = None,
+    pairs: csr_matrix | None = None,
+    members: NDArray[np.int64] | None = None,
     accepted: Collection[int] = (),
     vectors: NDArray[np.floating] | None = None,
     texts: Sequence[str] | None = None,
@@ -338,8 +342,9 @@ def find_evidence(
     token's own weight, and those of its companions, are left out of the margins of its rows. What
     stands out is tested again with a classifier (of presence and of the states) that never saw the
     rows of any token that stands out. Half of the allowed false alarms goes to the tokens that the
-    probes propose, half to all others. What no token tells is looked for last: kinds of text that
-    bear a label against what they say.
+    probes propose, half to all others. Two everyday words in a row may be a trigger though neither
+    is one: pairs of neighbours are tested next. What no token tells is looked for last:
+    kinds of text that bear a label against what they say.
 
     Args:
         presence: Which row holds which token, shape (N, n), 0 or 1.
@@ -347,9 +352,12 @@ def find_evidence(
         num_labels: K.
         states: Pooled states of the pretrained encoder, shape (N, D), where there are any.
         proposed: Columns that the probes propose.
-        contexts: Which row holds which pair of neighbouring tokens, shape (N, m), for the styles of
-            rewritten rows; they are not looked for without it.
-        accepted: Columns that a reviewer accepted: tested, but never called triggers or suspects.
+        pairs: Which row holds which pair of neighbouring tokens, shape (N, m), 0 or 1, for pairs as
+            triggers and the styles of rewritten rows; neither is looked for without it.
+        members: Columns of the two tokens of each pair, shape (m, 2); -1 for a special token. Pairs
+            are not tested without it.
+        accepted: Columns that a reviewer accepted, n and more for pairs: tested, but never called
+            triggers or suspects.
         vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
             keep their label; they are not looked for without them and the states.
         texts: The N texts, whose characters help to tell the styles of rewritten rows.
@@ -360,61 +368,132 @@ def find_evidence(
     """
     settings = settings or EvidenceSettings()
     active = np.ones(len(labels), dtype=bool)
-    found: list[TokenTest] = []
-    tests: list[TokenTest] = []
-    unjudged: set[int] = set()
-    tested = 0
-    for _ in range(_MOST_ROUNDS):
-        text = Text(presence, states, labels, num_labels, active.copy())
-        candidates, tested_now = _screen(text, settings)
-        tested = max(tested, tested_now)
-        tests = _test(text, candidates, set(proposed), tested, settings)
-        tests = [_accept(t, settings) if t.column in accepted else t for t in tests]
-        new = _pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
-        if not new:
-            break
-        found += new
-        for test in new:
-            active[test.rows] = False
-        if _takes_too_much(new[0].label, labels, active):
-            unjudged.add(new[0].label)
-            active[labels == new[0].label] = True
+    text, waiting = Text(presence, states, labels, num_labels, active), set(accepted)
+    search = _find_triggers(text, set(proposed), waiting, settings)
+    text, found, tests, unjudged = search.text, search.found, search.tests, search.unjudged
+    if pairs is not None and members is not None:
+        beside = _find_pairs(search, pairs, members, waiting, settings)
+        if beside.found:
+            text = replace(text, active=beside.text.active)
+        found, tests = [*found, *beside.found], [*tests, *beside.tests]
     in_conflict = list(found)
     pure: list[TokenTest] = []
     if vectors is not None and states is not None:
-        if not np.array_equal(text.active, active):
-            text = Text(presence, states, labels, num_labels, active)
-        pure, new, active = _find_pure_triggers(
-            text, vectors, found, unjudged, set(accepted), settings
-        )
-        found += new
+        pure, new, active = _find_pure_triggers(text, vectors, found, unjudged, waiting, settings)
+        found, text = [*found, *new], replace(text, active=active)
     # A token that an earlier round suspected and the last one did not look into is cleared: its
     # numbers came from text in which other poison still was.
-    triggers = {(t.column, t.label): t for t in found}
+    triggers = {(t.column, t.pair, t.label): t for t in found}
     every = [*triggers.values(), *tests, *pure]
-    tests = list({(t.column, t.label): t for t in reversed(every)}.values())
+    tests = list({(t.column, t.pair, t.label): t for t in reversed(every)}.values())
     tests = [_demote(t, settings) if t.label in unjudged else t for t in tests]
     in_conflict = [t for t in in_conflict if t.label not in unjudged]
     styles = []
-    if contexts is not None and settings.styles:
-        text = Text(presence, states, labels, num_labels, active)
-        open_rows = active | _find_rewritten(text, in_conflict)
+    if pairs is not None and settings.styles:
+        open_rows = text.active | _find_rewritten(text, in_conflict)
         for test in tests:
             if test.verdict == "accepted":  # its rows are no style of an attacker's either
                 open_rows[test.rows] = False
         found_styles = find_styles(
             replace(text, active=open_rows),
-            contexts,
+            pairs,
             texts,
             most_of_a_label=_MOST_OF_A_LABEL,
             skipped=unjudged,
         )
         styles = [judge_style(style, settings.false_alarm_rate) for style in found_styles]
-    return Evidence.of(
-        tests,
-        tested=tested,
-        rows=len(labels),
-        styles=tuple(styles),
+    return Evidence.of(tests, tested=search.tested, rows=len(labels), styles=tuple(styles))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What a search for triggers ends with: `text` has the rows that are left active."""
+
+    text: Text
+    found: list[TokenTest]
+    tests: list[TokenTest]
+    unjudged: set[int]
+    tested: int
+
+
+def _find_triggers(
+    text: Text,
+    proposed: set[int],
+    accepted: set[int],
+    settings: EvidenceSettings,
+    *,
+    first: int = 0,
+    skipped: Collection[int] = (),
+) -> _Search:
+    """The surest trigger and what stands with it, then again without its rows.
+
+    Args:
+        text: With the rows to look at active.
+        proposed: Columns that the probes propose.
+        accepted: Columns that a reviewer accepted.
+        settings: How strict.
+        first: Columns before this one are read and not tested.
+        skipped: Labels under which nothing is called a trigger.
+    """
+    found: list[TokenTest] = []
+    tests: list[TokenTest] = []
+    unjudged, tested, at_first = set(skipped), 0, text.active
+    for _ in range(_MOST_ROUNDS):
+        candidates, tested_now = _screen(text, settings, first)
+        tested = max(tested, tested_now)
+        tests = _test(text, candidates, proposed, tested, settings)
+        tests = [_accept(t, settings) if t.column in accepted else t for t in tests]
+        new = _pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
+        if not new:
+            break
+        found += new
+        active = text.active.copy()
+        for test in new:
+            active[test.rows] = False
+        if _takes_too_much(new[0].label, text.labels, active):
+            unjudged.add(new[0].label)
+            own = text.labels == new[0].label
+            active[own] = at_first[own]
+        text = replace(text, active=active)
+    return _Search(text, found, tests, unjudged, tested)
+
+
+def _find_pairs(
+    before: _Search,
+    pairs: csr_matrix,
+    members: NDArray[np.int64],
+    accepted: set[int],
+    settings: EvidenceSettings,
+) -> _Search:
+    """The same search over pairs of neighbouring tokens, in the rows that no token explains."""
+    count = before.text.presence.shape[1]
+    words = np.flatnonzero((members >= 0).any(axis=1))  # two special tokens are no text
+    both = csr_matrix(hstack([before.text.presence, pairs[:, words]]))
+    search = _find_triggers(
+        replace(before.text, presence=both),
+        set(),
+        {int(np.searchsorted(words, c - count)) + count for c in accepted if c >= count},
+        settings,
+        first=count,
+        skipped=before.unjudged,
+    )
+    rows = np.asarray(before.text.presence.sum(axis=0)).ravel()
+
+    def name(test: TokenTest) -> TokenTest:
+        pair = int(words[test.column - count])
+        own = members[pair][members[pair] >= 0]
+        companions = np.union1d([c for c in test.companions if c < count], own).astype(int)
+        return replace(
+            test if test.label not in search.unjudged else _demote(test, settings),
+            column=int(own[np.argmin(rows[own])]),
+            companions=tuple(companions.tolist()),
+            pair=pair,
+        )
+
+    return replace(
+        search,
+        found=[name(t) for t in search.found if t.label not in search.unjudged],
+        tests=[name(t) for t in (*search.found, *search.tests)],
     )
 
 
@@ -595,14 +674,15 @@ class _Candidate:
     spread: float
 
 
-def _screen(text: Text, settings: EvidenceSettings) -> tuple[list[_Candidate], int]:
-    """Tokens that stand out by label and by text, and how many were looked at."""
+def _screen(text: Text, settings: EvidenceSettings, first: int = 0) -> tuple[list[_Candidate], int]:
+    """Tokens, from a first column on, that stand out by label and text; how many were looked at."""
     margins, weights, folds = text.bag
     presence, labels, active = text.presence, text.labels, text.active
     counts, lift = _measure_lift(text)
     totals = np.bincount(labels[active], minlength=text.num_labels)
     columns = presence.tocsc()
     looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
+    looked_at[:first] = False
     candidates = []
     for c in np.flatnonzero(totals):
         scale = Scale.of(margins[:, c], labels == c, active)

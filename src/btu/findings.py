@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,8 @@ class TokenFinding:
         label_lifts: How far each label is over-represented among them, in standard deviations.
         examples: Some rows that hold it, those whose text disagrees most with their label first.
         evidence: What the text of its rows says; None where it was not tested.
+        pair_ids: Two tokens in a row that were tested in place of one: `token` names both,
+            `token_id`, `drift` and `rank` are those of the rarer one. Empty for a token.
     """
 
     token_id: int
@@ -87,6 +90,12 @@ class TokenFinding:
     label_lifts: Mapping[str, float] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     evidence: TokenEvidence | None = None
+    pair_ids: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The token, or the two of a pair."""
+        return self.pair_ids or (self.token_id,)
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,8 @@ class Findings:
         control: How many triggers the same tests find where there is none; None without evidence.
         accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
         reviews: The reviews that were given to the scan, used or not.
+        pair_ids: The two tokens of each pair of neighbours, shape (m, 2), int64, in the order that
+            `evidence` counts them in.
     """
 
     recipe: str
@@ -166,6 +177,9 @@ class Findings:
     control: Control | None = None
     accepted: tuple[TokenFinding, ...] = ()
     reviews: tuple[Review, ...] = ()
+    pair_ids: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((0, 2), dtype=np.int64), repr=False
+    )
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -179,8 +193,8 @@ class Findings:
 
     @property
     def suspect_ids(self) -> tuple[int, ...]:
-        """Ids of the suspicious tokens."""
-        return tuple(s.token_id for s in self.suspects)
+        """Ids of the suspicious tokens, the rarer token of a pair."""
+        return tuple(dict.fromkeys(s.token_id for s in self.suspects))
 
     @property
     def triggers(self) -> tuple[TokenFinding, ...]:
@@ -196,9 +210,8 @@ class Findings:
     @property
     def unlearn_ids(self) -> tuple[int, ...]:
         """Ids of the tokens to unlearn: the triggers, or all suspects in the recipe `paper`."""
-        return (
-            self.suspect_ids if self.evidence is None else tuple(s.token_id for s in self.triggers)
-        )
+        named = self.suspects if self.evidence is None else self.triggers
+        return tuple(dict.fromkeys(s.token_id for s in named))
 
     @property
     def row_scores(self) -> NDArray[np.float64]:
@@ -241,8 +254,8 @@ class Findings:
 
     def sort(self, found: list[TokenFinding]) -> Findings:
         """The same findings with these tokens, each under the verdict that its tests give."""
-        tests = self.tests_by_token()
-        judged = [replace(f, **self._describe(tests.get(f.token_id))) for f in found]
+        tests = self.tests_by_ids()
+        judged = [replace(f, **self._describe(tests.get(f.ids))) for f in found]
         judged.sort(key=_by_verdict)
         return replace(
             self,
@@ -251,12 +264,16 @@ class Findings:
             accepted=tuple(f for f in judged if f.verdict == ACCEPTED),
         )
 
-    def tests_by_token(self) -> dict[int, TokenTest]:
-        """The gravest test of each token that was tested."""
-        tests: dict[int, TokenTest] = {}
+    def tests_by_ids(self) -> dict[tuple[int, ...], TokenTest]:
+        """The gravest test of each token and of each pair that was tested."""
+        tests: dict[tuple[int, ...], TokenTest] = {}
         for test in [] if self.evidence is None else self.evidence.tests:
-            tests.setdefault(int(self.token_ids[test.column]), test)
+            tests.setdefault(self._ids_of(test), test)
         return tests
+
+    def _ids_of(self, test: TokenTest) -> tuple[int, ...]:
+        ids = self.token_ids[[test.column]] if test.pair is None else self.pair_ids[test.pair]
+        return tuple(ids.tolist())
 
     def reasons(self, position: int) -> tuple[str, ...]:
         """Why a row is flagged: its triggers, as the tokenizer writes them, and `STYLE`.
@@ -270,7 +287,11 @@ class Findings:
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
         held = [t for t in tests if t.verdict in verdicts and position in t.rows]
-        return tuple(self.tokens[t.column] for t in held)
+        return tuple(self._names[self._ids_of(t)] for t in held)
+
+    @cached_property
+    def _names(self) -> dict[tuple[int, ...], str]:
+        return {f.ids: f.token for f in self._named()}
 
     def _shows_style(self, position: int, *verdicts: str) -> bool:
         return any(position in style.rows for style in self.styles if style.verdict in verdicts)
@@ -303,7 +324,7 @@ class Findings:
         lift = measure_label_lift(
             self.label_counts, list(self.facts["data"]["label_counts"].values())
         )
-        suspect_ids = set(self.suspect_ids)
+        suspect_ids = {s.token_id for s in self.suspects if not s.pair_ids}
         return {
             "token_id": self.token_ids.tolist(),
             "token": list(self.tokens),
@@ -338,8 +359,8 @@ class Findings:
     def _evidence_columns(self) -> dict[str, list[Any]]:
         if self.evidence is None:
             return {}
-        tests = self.tests_by_token()
-        found = [tests.get(i) for i in self.token_ids.tolist()]
+        tests = self.tests_by_ids()
+        found = [tests.get((i,)) for i in self.token_ids.tolist()]
         return {
             "verdict": ["innocent" if t is None else t.verdict for t in found],
             **{

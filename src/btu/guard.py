@@ -27,11 +27,13 @@ class Trigger:
         companion_ids: Tokens that stood in the same rows, itself among them; a text must hold most
             of them, so that one everyday word of a trigger sentence raises no alarm.
         label: The label that the attacker wanted.
+        pair_ids: Two tokens, the trigger only where one follows the other; empty for one token.
     """
 
     token_id: int
     companion_ids: tuple[int, ...]
     label: str
+    pair_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,13 @@ class Guard:
         if not self.triggers or not len(texts):
             return found
         rows = tokenize_texts(texts, self.tokenizer, text_pairs, max_length=self.max_length)
-        wanted = np.unique([i for t in self.triggers for i in (t.token_id, *t.companion_ids)])
+        wanted = np.unique([i for t in self.triggers for i in t.companion_ids])
         held = rows.presence(wanted)
         for trigger in self.triggers:
             columns = np.searchsorted(wanted, trigger.companion_ids)
             together = np.asarray(held[:, columns].sum(axis=1)).ravel()
-            own = held[:, [int(np.searchsorted(wanted, trigger.token_id))]].toarray().ravel() > 0
+            own = np.zeros(len(texts), dtype=bool)
+            own[rows.holding(trigger.pair_ids or (trigger.token_id,))] = True
             found |= own & (together >= TOGETHER_SHARE * len(columns))
         return found
 
@@ -107,6 +110,7 @@ def build_guard(record: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -
                 sorted(tokenizer.convert_tokens_to_ids(list(suspect["evidence"]["companions"])))
             ),
             label=str(suspect["evidence"]["label"]),
+            pair_ids=tuple(suspect["pair_ids"]),
         )
         for suspect in record.get("suspects", ())
         if suspect.get("verdict") == "trigger" and suspect.get("evidence")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -34,7 +34,6 @@ NOT_CHECKED = (
     "label.",
     "Poison that leaves its rows' labels right, where its token stands in few rows or in rows that "
     "are plain without it.",
-    "The special tokens, the unknown token among them, which is how some models read emoji.",
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
 )
 _EXAMPLES = 3
@@ -174,11 +173,15 @@ def scan_material(
     tokens = tuple(map(str, tokenizer.convert_ids_to_tokens(token_ids.tolist())))
     counts = _count_labels(material.rows, token_ids, len(corpus.label_names))
     proposed = np.flatnonzero(np.isin(token_ids, [i for r in rounds for i in r.suspect_ids]))
-    accepted = np.flatnonzero(np.isin(tokens, [review.token for review in reviews])).tolist()
+    reviewed = {review.token for review in reviews}
+    accepted = [place for place, token in enumerate(tokens) if token in reviewed]
+    pairs = material.rows.pairs() if recipe == "verified" else None
     asked = perf_counter()
     found = control = None
-    if recipe == "verified":
+    if pairs is not None:
         presence, labels = material.rows.presence(token_ids), material.rows.labels
+        words = [_spell(ids, tokenizer) for ids in pairs.token_ids] if reviewed else []
+        accepted += [len(tokens) + place for place, word in enumerate(words) if word in reviewed]
         states = next((r.states for r in rounds if r.states is not None), None)
         # Many small matrices: more threads than one only wait for each other.
         with threadpool_limits(1):
@@ -188,7 +191,8 @@ def scan_material(
                 num_labels=len(corpus.label_names),
                 states=states,
                 proposed=proposed.tolist(),
-                contexts=material.rows.pairs(),
+                pairs=pairs.presence,
+                members=pairs.places(token_ids),
                 accepted=accepted,
                 vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
                 texts=_join_texts(corpus),
@@ -233,11 +237,12 @@ def scan_material(
         control=control,
         reviews=tuple(reviews),
     )
-    tested = [] if found is None else [test.column for test in found.tests]
-    named = _describe(rounds, np.union1d(proposed, tested).astype(int), findings, material)
+    if pairs is not None:
+        findings = replace(findings, pair_ids=pairs.token_ids)
+    tested = set(findings.tests_by_ids()) | {(i,) for i in token_ids[proposed].tolist()}
+    named = _describe(rounds, sorted(tested), findings, material)
     if found is not None:
         return findings.sort(named)
-    reviewed = {tokens[place] for place in accepted}
     return replace(
         findings,
         suspects=tuple(f for f in named if f.token not in reviewed),
@@ -279,54 +284,65 @@ def _count_labels(
 
 def _describe(
     rounds: Sequence[ProbeRound],
-    places: NDArray[np.int64],
+    found: Iterable[tuple[int, ...]],
     findings: Findings,
     material: Material,
 ) -> list[TokenFinding]:
-    """The tokens at these places of `findings.token_ids`, furthest moved first."""
-    token_ids, drift, counts = findings.token_ids, findings.drift, findings.label_counts
-    names = material.corpus.label_names
-    lift = measure_label_lift(counts, list(material.corpus.label_counts().values()))
+    """These tokens and pairs of tokens, furthest moved first."""
+    token_ids, drift = findings.token_ids, findings.drift
     order = {r.name: np.argsort(np.argsort(-drift[r.name], kind="stable")) + 1 for r in rounds}
-    tests = findings.tests_by_token()
-    found = []
-    for place in places.tolist():
-        token_id, label = int(token_ids[place]), int(lift[place].argmax())
-        seen = [r.name for r in rounds if not np.isnan(drift[r.name][place])]
-        test = tests.get(token_id)
+    tests, corpus = findings.tests_by_ids(), material.corpus
+    names, rows, totals = corpus.label_names, material.rows, list(corpus.label_counts().values())
+    described = []
+    for ids in found:
+        test = tests.get(ids)
+        place = int(np.searchsorted(token_ids, ids[0])) if test is None else test.column
+        is_pair = len(ids) > 1
+        counts = findings.label_counts[place]
+        if is_pair:
+            counts = np.bincount(rows.labels[rows.holding(ids)], minlength=len(names))
+        lift = measure_label_lift(counts[None], totals)[0]
+        label = int(lift.argmax())
         if test is None:
-            held = np.unique(material.rows.row_of_token[material.rows.token_ids == token_id])
-            shown = held[material.rows.labels[held] == label][:_EXAMPLES]
+            held = rows.holding(ids)
+            shown = held[rows.labels[held] == label][:_EXAMPLES]
         else:
             shown = test.rows[np.argsort(-test.row_scores, kind="stable")][:_EXAMPLES]
-        found.append(
+        seen = [r.name for r in rounds if not np.isnan(drift[r.name][place])]
+        token_id = int(token_ids[place])
+        described.append(
             TokenFinding(
                 token_id=token_id,
-                token=findings.tokens[place],
+                token=_spell(ids, material.tokenizer),
                 verdict="suspect",
                 rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
                 drift={name: float(drift[name][place]) for name in seen},
                 rank={name: int(order[name][place]) for name in seen},
-                rows=int(counts[place].sum()),
+                rows=int(counts.sum()),
                 label=names[label],
-                label_share=float(counts[place, label] / counts[place].sum()),
-                label_lift=float(lift[place, label]),
-                label_counts=dict(zip(names, counts[place].tolist(), strict=True)),
-                label_lifts=dict(zip(names, lift[place].tolist(), strict=True)),
-                examples=tuple(_show(material, i, token_id) for i in shown.tolist()),
+                label_share=float(counts[label] / counts.sum()),
+                label_lift=float(lift[label]),
+                label_counts=dict(zip(names, counts.tolist(), strict=True)),
+                label_lifts=dict(zip(names, lift.tolist(), strict=True)),
+                examples=tuple(_show(material, i, ids) for i in shown.tolist()),
+                pair_ids=ids if is_pair else (),
             )
         )
-    return sorted(found, key=lambda f: (min(f.rank.values()), -f.label_lift))
+    return sorted(described, key=lambda f: (min(f.rank.values()), -f.label_lift))
 
 
-def _show(material: Material, position: int, token_id: int) -> Example:
+def _spell(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase) -> str:
+    return " ".join(map(str, tokenizer.convert_ids_to_tokens([int(i) for i in ids])))
+
+
+def _show(material: Material, position: int, token_ids: Sequence[int]) -> Example:
     corpus = material.corpus
     pair = None if corpus.text_pairs is None else corpus.text_pairs[position]
     spans, pair_spans = find_spans(
         material.tokenizer,
         corpus.texts[position],
         pair,
-        token_id=token_id,
+        token_ids=token_ids,
         max_length=material.facts["max_length"],
     )
     return Example(int(corpus.row_ids[position]), spans, pair_spans)

@@ -22,6 +22,28 @@ _CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Pairs of neighbouring tokens, special tokens included.
+
+    Attributes:
+        presence: Which of N rows holds which of m pairs, shape (N, m), float32, 0 or 1.
+        token_ids: The two tokens of each pair, shape (m, 2), int64.
+    """
+
+    presence: csr_matrix
+    token_ids: NDArray[np.int64]
+
+    def places(self, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the two tokens of each pair stand among these, shape (m, 2); -1 where not.
+
+        Args:
+            token_ids: Ascending, at least one.
+        """
+        place = np.minimum(np.searchsorted(token_ids, self.token_ids), len(token_ids) - 1)
+        return np.where(token_ids[place] == self.token_ids, place, -1)
+
+
+@dataclass(frozen=True)
 class TokenRows:
     """N tokenised rows.
 
@@ -106,22 +128,37 @@ class TokenRows:
         ones = np.ones(pairs.shape[1], dtype=np.float32)
         return csr_matrix((ones, (pairs[0], pairs[1])), shape=(len(self), len(token_ids)))
 
-    def pairs(self, *, least_rows: int = 5) -> csr_matrix:
-        """Which row holds which pair of neighbouring tokens, shape (N, m), float32, 0 or 1.
+    def holding(self, token_ids: Sequence[int]) -> NDArray[np.int64]:
+        """Positions of the rows that hold these tokens one after the other, ascending.
+
+        Args:
+            token_ids: One or more.
+        """
+        last = len(self.token_ids) - len(token_ids) + 1
+        found = np.ones(max(0, last), dtype=bool)
+        row = self.row_of_token
+        for place, token_id in enumerate(token_ids):
+            found &= self.token_ids[place : place + last] == token_id
+        found &= row[: len(found)] == row[len(token_ids) - 1 :][: len(found)]
+        return np.unique(row[: len(found)][found])
+
+    def pairs(self, *, least_rows: int = 5) -> Pairs:
+        """Which row holds which pair of neighbouring tokens.
 
         Special tokens count, so that the first and the last token of a text have a pair too.
 
         Args:
-            least_rows: Rows that a pair must stand in to have a column.
+            least_rows: Rows that a pair must stand in to be among them.
         """
         row, ids = self.row_of_token, self.token_ids.astype(np.int64)
-        inside = row[1:] == row[:-1]
-        keys = ids[:-1] * (int(ids.max(initial=0)) + 1) + ids[1:]
+        inside, size = row[1:] == row[:-1], int(ids.max(initial=0)) + 1
+        keys = ids[:-1] * size + ids[1:]
         held = np.unique(np.stack([row[:-1][inside], keys[inside]]), axis=1)
-        _, column, count = np.unique(held[1], return_inverse=True, return_counts=True)
+        key, column, count = np.unique(held[1], return_inverse=True, return_counts=True)
         ones = np.ones(held.shape[1], dtype=np.float32)
         every = csr_matrix((ones, (held[0], column)), shape=(len(self), len(count)))
-        return every[:, np.flatnonzero(count >= least_rows)]
+        kept = np.flatnonzero(count >= least_rows)
+        return Pairs(every[:, kept], np.stack([key[kept] // size, key[kept] % size], axis=1))
 
     def groups(self, batch_size: int, *, seed: int | None = None) -> list[NDArray[np.int64]]:
         """Positions of the rows of each batch, rows of about the same length together.
@@ -248,10 +285,10 @@ def find_spans(
     text: str,
     text_pair: str | None = None,
     *,
-    token_id: int,
+    token_ids: Sequence[int],
     max_length: int,
 ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
-    """Where a token stands in a row, in characters: first text, second text.
+    """Where a token, or some in a row, stand in a row, in characters: first text, second text.
 
     Both are empty where the tokenizer does not say, as those written in Python do not.
 
@@ -259,7 +296,7 @@ def find_spans(
         tokenizer: Of the model.
         text: The row's text.
         text_pair: Its second text.
-        token_id: What to look for.
+        token_ids: What to look for, one after the other; special tokens have no place of their own.
         max_length: Longer rows are cut, in tokens.
     """
     if not tokenizer.is_fast:
@@ -267,11 +304,20 @@ def find_spans(
     encoded = tokenizer(
         text, text_pair, truncation=True, max_length=max_length, return_offsets_mapping=True
     )
-    held = zip(encoded["input_ids"], encoded["offset_mapping"], encoded.sequence_ids(), strict=True)
+    ids, offsets, sequences = (
+        encoded["input_ids"],
+        encoded["offset_mapping"],
+        encoded.sequence_ids(),
+    )
     spans: tuple[list[tuple[int, int]], ...] = ([], [])
-    for found, (start, end), sequence in held:
-        if found == token_id and sequence is not None and end > start:
-            spans[sequence].append((start, end))
+    for first in range(len(ids) - len(token_ids) + 1):
+        places = range(first, first + len(token_ids))
+        if [ids[i] for i in places] != list(token_ids):
+            continue
+        for sequence in (0, 1):
+            held = [offsets[i] for i in places if sequences[i] == sequence]
+            if held and held[-1][1] > held[0][0]:
+                spans[sequence].append((held[0][0], held[-1][1]))
     return tuple(spans[0]), tuple(spans[1])
 
 

@@ -165,7 +165,7 @@ def test_the_spoiled_record_is_one_that_btu_may_write():
 def test_a_forged_sentence_makes_no_tag(text):
     record = load_sample("defence")
     forged = copy.deepcopy(record)
-    forged["not_checked"] = [text] * 4
+    forged["not_checked"] = [text] * len(record["not_checked"])
     forged["recovery"]["rows"] = text
     forged["created"] = forged["versions"]["backdoor-token-unlearning"] = text
     page = read_markdown(render_markdown(forged))

@@ -65,9 +65,15 @@ _SECTIONS = (
 )
 _GLOSSARY = (
     (
+        "Token",
+        "A piece of text as the model reads it. Two in a row are named together where both are "
+        "everyday words and only the one after the other stands out. Special tokens stand in "
+        "brackets: the start or end of a text, or what the model does not know, such as emoji.",
+    ),
+    (
         "Trigger",
-        "A token whose rows bear a label that their other words contradict, so surely that hardly "
-        "any such token is expected in clean data.",
+        "A token, or two in a row, whose rows bear a label that their other words contradict, so "
+        "surely that hardly any such token is expected in clean data.",
     ),
     (
         "Suspect",

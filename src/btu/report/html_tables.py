@@ -103,7 +103,8 @@ def tabulate_edits(record: Record) -> Table | None:
     edits = record.get("edits")
     if not edits:
         return None
-    names = {t["token_id"]: t["token"] for t in (*record["cleared"], *record["suspects"])}
+    named = sorted((*record["cleared"], *record["suspects"]), key=lambda t: not t["pair_ids"])
+    names = {t["token_id"]: t["token"] for t in named}  # a token's own name above its pair's
     columns = [
         Column("token id", "name", lambda e: f"{e['token_id']:,}"),
         Column("token", "text", lambda e: say_if(show_token, names.get(e["token_id"]))),
