@@ -431,3 +431,22 @@ def test_the_page_of_the_defence_is_as_committed(pages, snapshot):
     # Matplotlib's paths change with its version.
     page = re.sub(r"base64,[A-Za-z0-9+/=]+", "base64,…", pages["defence"])
     assert page == snapshot(extension_class=PageSnapshot)
+
+
+@pytest.mark.parametrize(
+    ("pair_ids", "companions", "said"),
+    [
+        ([], ["aa", "cf", "zz"], "aa, zz"),
+        ([], ["cf"], None),
+        ([7, 8], ["is", "it", "what"], "it"),
+        ([7, 8], ["is", "what"], None),
+    ],
+)
+def test_what_a_token_stands_together_with_is_not_itself(pair_ids, companions, said):
+    record = load("poisoned-scan")
+    first = record["suspects"][0]
+    first["pair_ids"], first["evidence"]["companions"] = pair_ids, companions
+    if pair_ids:
+        first["token"] = "is what"
+    found = re.findall(r"stands together with</dt><dd>([^<]*)<", render_html(record))
+    assert found == ([said] if said else [])

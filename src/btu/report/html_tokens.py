@@ -125,8 +125,9 @@ def _build_card(
         ("label lift, standard deviations", f"{token['label_lift']:+.2f}"),
     ]
     if evidence:
-        companions = [show_token(c, 30) for c in evidence["companions"][:_MOST_COMPANIONS]]
-        more = len(evidence["companions"]) - len(companions)
+        own = token["token"].split(" ") if token["pair_ids"] else [token["token"]]
+        others = [c for c in evidence["companions"] if c not in own]
+        companions = [show_token(c, 30) for c in others[:_MOST_COMPANIONS]]
         scores += [
             ("ground of the verdict", evidence["ground"]),
             ("tested under the label", show_token(evidence["label"], NAME_LENGTH)),
@@ -141,7 +142,7 @@ def _build_card(
             ("false alarms expected in clean data", f"{evidence['false_alarm_rate']:.2g}"),
             (
                 "stands together with",
-                join_names(companions[1:], more) if len(companions) > 1 else None,
+                join_names(companions, len(others) - len(companions)) if others else None,
             ),
         ]
     rounds = [
