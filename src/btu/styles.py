@@ -10,7 +10,9 @@ the corpus says how many of its rows should bear other labels; hardly any does. 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -165,14 +167,12 @@ def find_styles(
         for c in range(text.num_labels)
         if c not in skipped and FOLDS * _LEAST_ROWS <= (part.labels == c).sum() < len(places)
     ]
-    styles = []
-    for label in tested:
+
+    def judge(label: int) -> Style | None:
         learned = _learn_kind(part, features, label)
-        if learned is None:
-            continue
-        kinds = _test_sizes(part, learned.scores, label)
-        if not kinds:  # no row stands out from the others
-            continue
+        kinds = [] if learned is None else _test_sizes(part, learned.scores, label)
+        if learned is None or not kinds:  # no row stands out from the others
+            return None
         decided = [kind for kind in kinds if kind.is_decided]
         best = min(decided or kinds, key=lambda kind: kind.p_value)
         rate = best.p_value * len(_SIZES) * len(tested) if decided else 1.0
@@ -188,18 +188,21 @@ def find_styles(
             row_scores=np.zeros(0),
             label_is_judged=best.own_share <= most_of_a_label,
         )
-        if decided and style.false_alarm_rate <= SUSPECT_RATE:
-            learned = _refine(part, features, learned, label)
-            scores = np.full(len(text.labels), -np.inf)
-            scores[places] = learned.scores
-            rest = np.setdiff1d(np.flatnonzero(text.active), places)
-            if len(rest):
-                scores[rest] = reader.read(rest) @ learned.weights
-            chance, _ = _judge_rows(text, _mark(places, len(scores)), scores, label)
-            rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
-            style = replace(style, rows=rows, row_scores=chance[rows])
-        styles.append(style)
-    return styles
+        if not decided or style.false_alarm_rate > SUSPECT_RATE:
+            return style
+        learned = _refine(part, features, learned, label)
+        scores = np.full(len(text.labels), -np.inf)
+        scores[places] = learned.scores
+        rest = np.setdiff1d(np.flatnonzero(text.active), places)
+        if len(rest):
+            scores[rest] = reader.read(rest) @ learned.weights
+        chance, _ = _judge_rows(text, _mark(places, len(scores)), scores, label)
+        rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
+        return replace(style, rows=rows, row_scores=chance[rows])
+
+    # The regressions let go of the interpreter: labels side by side take less time.
+    with ThreadPoolExecutor(max_workers=min(max(1, len(tested)), os.cpu_count() or 1)) as pool:
+        return [style for style in pool.map(judge, tested) if style is not None]
 
 
 def measure_likeness(
