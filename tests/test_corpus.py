@@ -138,6 +138,14 @@ TEXTS = st.text(min_size=1, max_size=20).filter(str.strip)
 LABELS = st.lists(TEXTS.filter(lambda text: "." not in text), min_size=2, max_size=4, unique=True)
 
 
+def test_json_lines_hold_null_for_what_json_has_no_number_for(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, {"text": ["a", "b", "c"], "score": [0.5, float("nan"), float("inf")]})
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["score"] for line in lines] == [0.5, None, None]
+    assert "NaN" not in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.filterwarnings("ignore:.*every text is a number:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*some labels are numbers:UserWarning")
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -219,3 +219,14 @@ def test_an_output_file_is_no_folder_and_stands_in_one_that_is_there(tmp_path):
         with pytest.raises(InputError, match="expected an existing folder to write into"):
             check_output_file(tmp_path / "none" / "out.json", overwrite=overwrite)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "rows.csv", tmp_path / "rows.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    with replace_file(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from btu.errors import InputError
@@ -127,3 +128,26 @@ def test_every_field_has_one_sentence_of_help(settings):
         text = option_help(settings, field.name)
         assert text.endswith(".")
         assert len(text) > 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "said"),
+    [
+        (ProbeSettings, {"epochs": 1.5}, "epochs: expected a whole number, got 1.5"),
+        (ProbeSettings, {"seed": True}, "seed: expected a whole number, got True"),
+        (ProbeSettings, {"alpha": "small"}, "alpha: expected a number, got 'small'"),
+        (FineTuneSettings, {"epochs": None}, "epochs: expected a number, got None"),
+        (EvidenceSettings, {"styles": "no"}, "styles: expected True or False, got 'no'"),
+        (EvidenceSettings, {"least_lift": None}, "least_lift: expected a number, got None"),
+        (RecoverySettings, {"epochs": "1"}, "epochs: expected a number, got '1'"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(settings, given, said):
+    with pytest.raises(InputError) as caught:
+        settings(**given)
+    assert said in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert ProbeSettings(alpha=np.float32(0.5), epochs=np.int64(2)).epochs == 2
+    assert FineTuneSettings(epochs=2).epochs == 2

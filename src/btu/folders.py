@@ -64,7 +64,11 @@ def check_output_file(path: str | Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, put in the old one's place only when it is whole and on the disk."""
+    """A file to write, put in the old one's place only when it is whole and on the disk.
+
+    A link stays one: the file that it points to is replaced.
+    """
+    path = path.resolve()
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with scratch.open("xb") as file:

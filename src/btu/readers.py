@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import math
 import os
 import re
 import warnings
@@ -644,8 +645,10 @@ def _write_delimited(file: BinaryIO, columns: Mapping[str, list[Any]], delimiter
 
 def _write_json(file: BinaryIO, columns: Mapping[str, list[Any]]) -> None:
     for values in zip(*columns.values(), strict=True):
-        record = dict(zip(columns, values, strict=True))
-        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        # JSON has no infinity and no "not a number": both become null.
+        known = (None if isinstance(v, float) and not math.isfinite(v) else v for v in values)
+        record = dict(zip(columns, known, strict=True))
+        file.write(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def _write_parquet(file: BinaryIO, columns: Mapping[str, list[Any]]) -> None:

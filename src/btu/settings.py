@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from btu.errors import InputError
@@ -84,6 +85,7 @@ class ProbeSettings:
     )
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "probe settings")
         positive = ("learning_rate", "epochs", "shallow_batch_size", "full_batch_size")
         faults = _faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
         faults += _faults_in_seed(self.seed)
@@ -118,6 +120,7 @@ class EvidenceSettings:
     )
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "evidence settings")
         faults = _faults_in_numbers(self, ("least_rows",))
         if not 0 < self.false_alarm_rate < 1:
             faults.append(
@@ -155,6 +158,7 @@ class FineTuneSettings:
     )
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "fine-tuning settings")
         positive = ("epochs", "learning_rate", "batch_size", "max_length")
         faults = _faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
         faults += _faults_in_seed(self.seed)
@@ -171,8 +175,32 @@ class RecoverySettings:
     )
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "recovery settings")
         if self.epochs < 0:
             raise InputError(f"recovery settings: epochs: expected 0 or more, got {self.epochs}.")
+
+
+def _check_kinds(settings: Any, called: str) -> None:
+    """Refuse fields that are no whole number, number or yes-or-no where one is wanted."""
+    faults = []
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        wanted, fits = _KINDS.get(str(f.type), ("", lambda _: True))
+        if not fits(value):
+            faults.append(f"{f.name}: expected {wanted}, got {value!r}")
+    if faults:
+        raise InputError.from_faults(called, faults)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number", lambda value: _is_number(value, Integral)),
+    "float": ("a number", lambda value: _is_number(value, Real)),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+}
 
 
 def _faults_in_numbers(settings: Any, names: tuple[str, ...]) -> list[str]:
