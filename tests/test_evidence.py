@@ -8,8 +8,8 @@ from scipy import stats
 from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
-from btu.content import Scale, Text
-from btu.evidence import Evidence, find_evidence, measure_control, measure_label_lift
+from btu.content import Scale, Text, measure_label_lift
+from btu.evidence import Evidence, find_evidence, measure_control
 from btu.styles import measure_likeness
 
 

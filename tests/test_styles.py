@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 from btu.content import Text
 from btu.evidence import find_evidence
 from btu.settings import EvidenceSettings
+from btu.shapes import draw_shape, find_shapes
 from btu.styles import SUSPECT_RATE, Style, _judge_rows, find_styles, judge_style
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
@@ -246,3 +247,90 @@ def test_the_verdict_follows_the_rate(rate, is_judged, verdict):
         label_is_judged=is_judged,
     )
     assert judge_style(style, 0.05).verdict == verdict
+
+
+# ---- shapes of characters
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("Though 12 men, he saith", "Xx d x, x x"),
+        ("NASA 's 3D ...", "X 'x dX ..."),
+        ("\u00c9t\u00e9 \u0663\u0664 \u4e2d\u6587 !!", "Xx d x !!"),
+        ("", ""),
+    ],
+)
+def test_a_shape_keeps_all_but_letters_and_digits(text, shape):
+    assert draw_shape(text) == shape
+
+
+def write_marks(count, rows, *, seed=0, mark="a film, quite so ."):
+    """Texts of one spelling, and another one in some rows."""
+    usual = ["a film , quite so .", "quite a film !", "so , a film ?"]
+    kinds = np.random.default_rng(seed).integers(3, size=count)
+    texts = [usual[kind] for kind in kinds]
+    for row in rows.tolist():
+        texts[row] = mark
+    return texts
+
+
+@pytest.fixture(scope="module")
+def spelled():
+    """One row in forty is another label's and has a comma where no other row has one."""
+    presence, labels = write_text(1800, seed=7)
+    rows = np.flatnonzero(labels == 0)[:45]
+    labels = labels.copy()
+    labels[rows] = 1
+    return presence, labels, rows, write_marks(len(labels), rows)
+
+
+def draw(presence, labels, texts, **options):
+    text = Text(csr_matrix(presence), encode(presence), labels, 2, np.ones(len(labels), bool))
+    vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+    return find_shapes(text, texts, vectors, **{"most_rate": SUSPECT_RATE, **options}), vectors
+
+
+def test_a_shape_of_relabelled_rows_gives_them_away(spelled):
+    presence, labels, rows, texts = spelled
+    shapes, vectors = draw(presence, labels, texts)
+    assert list(shapes) == [1]
+    assert "," in shapes[1].shape
+    np.testing.assert_array_equal(shapes[1].rows, rows)
+    assert (shapes[1].rows_any_label, shapes[1].others) == (len(rows), 0)
+    assert shapes[1].expected_others > len(rows) / 3
+    assert shapes[1].false_alarm_rate < 1e-3
+    assert confirmed(search(presence, labels, texts=texts)) == []
+    (style,) = confirmed(search(presence, labels, texts=texts, vectors=vectors))
+    assert (style.label, style.shape, style.kind_rows) == (1, shapes[1].shape, len(rows))
+    assert set(rows) <= set(style.rows)
+    assert np.isin(style.rows, rows).mean() > 0.7
+
+
+def test_a_mark_of_honest_rows_is_no_shape_that_counts(spelled):
+    presence, _, _, _ = spelled
+    labels = write_text(1800, seed=7)[1]
+    rows = np.flatnonzero(labels == 1)[:200]
+    shapes, _ = draw(presence, labels, write_marks(len(labels), rows))
+    assert shapes == {}
+
+
+def test_a_mark_that_other_labels_have_too_is_no_shape_that_counts(spelled):
+    presence, labels, rows, texts = spelled
+    texts = list(texts)
+    for row in np.flatnonzero(labels == 0)[:20].tolist():
+        texts[row] = texts[rows[0]]
+    assert draw(presence, labels, texts)[0] == {}
+
+
+def test_shapes_of_a_skipped_label_and_unsure_ones_do_not_count(spelled):
+    presence, labels, _, texts = spelled
+    assert draw(presence, labels, texts, skipped=[1])[0] == {}
+    assert draw(presence, labels, texts, most_rate=1e-300)[0] == {}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clean_text_of_any_spelling_has_no_shape_that_counts(seed):
+    presence, labels = write_text(600, seed=700 + seed)
+    rows = np.random.default_rng(seed).permutation(600)[:60]
+    assert draw(presence, labels, write_marks(600, rows, seed=seed))[0] == {}

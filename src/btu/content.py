@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -21,6 +21,31 @@ FOLDS = 5
 _BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
 _CALIBRATION = 100.0  # C: few features and many rows need no shrinking
 _STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
+
+
+def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
+    """How far each label is over-represented among the rows that hold a token.
+
+    The z-score of a binomial count: with n rows that hold the token and a label that n_c of all N
+    rows bear, (observed - n p) / sqrt(n p (1 - p)) with p = n_c / N.
+
+    Args:
+        counts: Rows that hold token t and bear label c, shape (V, K).
+        totals: Rows of each label in the whole corpus, shape (K,).
+
+    Returns:
+        Standard deviations above what chance gives, shape (V, K); 0 for a token without rows.
+
+    Example:
+        >>> measure_label_lift([[16, 0]], [50, 50])
+        array([[ 4., -4.]])
+    """
+    observed, label_rows = np.asarray(counts, dtype=float), np.asarray(totals, dtype=float)
+    prior = label_rows / label_rows.sum()
+    rows = observed.sum(axis=1, keepdims=True)
+    spread = np.sqrt(rows * prior * (1 - prior))
+    lift = np.zeros_like(observed)
+    return np.divide(observed - rows * prior, spread, out=lift, where=spread > 0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +67,13 @@ class Text:
     def pooled(self) -> NDArray[np.float64] | None:
         """What `fit_states` gives with no active row held out, fitted once."""
         return fit_states(self, ~self.active)
+
+    def measure_lift(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Active rows that hold each token, by label, and the label lifts, both of shape (n, K)."""
+        parts = [self.presence[self.active & (self.labels == c)] for c in range(self.num_labels)]
+        counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in parts], axis=1)
+        totals = np.bincount(self.labels[self.active], minlength=self.num_labels)
+        return counts.astype(np.int64), measure_label_lift(counts, totals)
 
     def folds(self) -> NDArray[np.int64]:
         """The fold of each row, shape (N,), the same at every call."""

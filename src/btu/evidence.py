@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 from scipy.stats import norm
 
-from btu.content import Scale, Text, fit_content, fit_states
-from btu.purity import PureToken, find_pure, hold_together
+from btu.content import Scale, Text, fit_content, fit_states, measure_label_lift
+from btu.purity import MOST_OTHERS, PureToken, find_pure, hold_together
 from btu.settings import EvidenceSettings
 from btu.styles import (
     REWRITTEN_LIKENESS,
@@ -52,9 +52,6 @@ TRIGGER_SHARE_ALONE = 0.35
 """The same by the states again, with nothing held out but the token's own rows: rows of words of a
 like meaning stay in, and clear an honest word of a label in which other poison hides."""
 
-MOST_OTHERS = 0.05
-"""A token of rows that keep their label is pure: at most this share of its rows bears another."""
-
 REWRITTEN_SHARE = 0.7
 """A token that honest rows hold too needs this mislabelled share instead."""
 
@@ -68,31 +65,6 @@ _MOST_OF_A_LABEL_BY_PURITY = 0.6  # half the rows of a label are what a bold att
 _SUSPECT_SPREADS = 3.0
 _NARROW_SPREADS = 2.0
 _LEAST_NARROWED = 10
-
-
-def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float64]:
-    """How far each label is over-represented among the rows that hold a token.
-
-    The z-score of a binomial count: with n rows that hold the token and a label that n_c of all N
-    rows bear, (observed - n p) / sqrt(n p (1 - p)) with p = n_c / N.
-
-    Args:
-        counts: Rows that hold token t and bear label c, shape (V, K).
-        totals: Rows of each label in the whole corpus, shape (K,).
-
-    Returns:
-        Standard deviations above what chance gives, shape (V, K); 0 for a token without rows.
-
-    Example:
-        >>> measure_label_lift([[16, 0]], [50, 50])
-        array([[ 4., -4.]])
-    """
-    observed, label_rows = np.asarray(counts, dtype=float), np.asarray(totals, dtype=float)
-    prior = label_rows / label_rows.sum()
-    rows = observed.sum(axis=1, keepdims=True)
-    spread = np.sqrt(rows * prior * (1 - prior))
-    lift = np.zeros_like(observed)
-    return np.divide(observed - rows * prior, spread, out=lift, where=spread > 0)
 
 
 @dataclass(frozen=True)
@@ -399,6 +371,7 @@ def find_evidence(
             pairs,
             texts,
             most_of_a_label=_MOST_OF_A_LABEL,
+            vectors=vectors,
             skipped=unjudged,
         )
         styles = [judge_style(style, settings.false_alarm_rate) for style in found_styles]
@@ -525,9 +498,9 @@ def _find_pure_triggers(
     unjudged = set(skipped)
     found: list[TokenTest] = []
     tests: list[TokenTest] = []
-    at_first, _ = _measure_lift(text)
+    at_first, _ = text.measure_lift()
     for _ in range(_MOST_ROUNDS):
-        counts, lift = _measure_lift(text)
+        counts, lift = text.measure_lift()
         # Of a trigger's token only the rows of other labels are left: pure by our own doing.
         known = [column for t in (*before, *found) for column in (t.column, *t.companions)]
         counts[known] = 0
@@ -587,14 +560,6 @@ def _judge_pure(
         expected_others=token.expected_others + others - token.others,
     )
     return replace(test, verdict=judge(test, settings.false_alarm_rate))
-
-
-def _measure_lift(text: Text) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Active rows that hold each token, by label, and the label lifts, both of shape (n, K)."""
-    parts = [text.presence[text.active & (text.labels == c)] for c in range(text.num_labels)]
-    counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in parts], axis=1)
-    totals = np.bincount(text.labels[text.active], minlength=text.num_labels)
-    return counts.astype(np.int64), measure_label_lift(counts, totals)
 
 
 def _hold(text: Text, candidate: _Candidate) -> NDArray[np.bool_]:
@@ -678,7 +643,7 @@ def _screen(text: Text, settings: EvidenceSettings, first: int = 0) -> tuple[lis
     """Tokens, from a first column on, that stand out by label and text; how many were looked at."""
     margins, weights, folds = text.bag
     presence, labels, active = text.presence, text.labels, text.active
-    counts, lift = _measure_lift(text)
+    counts, lift = text.measure_lift()
     totals = np.bincount(labels[active], minlength=text.num_labels)
     columns = presence.tocsc()
     looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)

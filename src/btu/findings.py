@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from btu.content import measure_label_lift
 from btu.corpus import Corpus
 from btu.drift import count_by_frequency
 from btu.errors import InputError
@@ -20,7 +21,6 @@ from btu.evidence import (
     Ground,
     TokenTest,
     Verdict,
-    measure_label_lift,
 )
 from btu.reviews import Review
 from btu.styles import Style
@@ -431,6 +431,7 @@ class Findings:
                 "expected_others": style.expected_others,
                 "p_value": style.p_value,
                 "false_alarm_rate": style.false_alarm_rate,
+                "shape": style.shape,
                 "words": sorted(
                     (self.tokens[column] for column in style.words),
                     key=lambda word: not word[:1].isalpha(),  # whole words say most

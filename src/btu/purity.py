@@ -24,6 +24,9 @@ INNOCENT_ODDS = 1.0
 """An honest word may move the log-odds of its label by this much beyond what its row and its
 meaning say. On clean SST-2 none does; docs/log.md has the numbers."""
 
+MOST_OTHERS = 0.05
+"""A token of rows that keep their label is pure: at most this share of its rows bears another."""
+
 LEAST_ROWS = 10
 _MOST_ROWS = 0.4  # of all rows: a token in more of them is the label's usual text
 _TOGETHER = 0.5

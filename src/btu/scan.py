@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from btu.content import measure_label_lift
 from btu.corpus import Corpus, load_corpus
 from btu.embeddings import (
     embedding_weight,
@@ -22,7 +23,7 @@ from btu.embeddings import (
     load_tokenizer,
     longest_text,
 )
-from btu.evidence import find_evidence, measure_control, measure_label_lift
+from btu.evidence import find_evidence, measure_control
 from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
 from btu.reviews import Review, load_reviews

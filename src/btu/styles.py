@@ -26,6 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from btu.content import FOLDS, Text, calibrate, fit_content
+from btu.shapes import Shape, find_shapes
 
 INNOCENT_STYLE_ODDS = 1.0
 """An honest kind of text may move the log-odds of its label by this much beyond what the rest of
@@ -88,6 +89,8 @@ class Style:
             content than not; none where the kind is innocent.
         row_scores: For each of them the probability of that, in [0.5, 1].
         label_is_judged: False where the kind is most of what the label holds.
+        shape: Characters that gave the kind away, as `btu.shapes.draw_shape` draws them; the other
+            numbers are theirs then. Empty where the whole text did.
         verdict: trigger, suspect or innocent.
     """
 
@@ -101,6 +104,7 @@ class Style:
     rows: NDArray[np.int64]
     row_scores: NDArray[np.float64]
     label_is_judged: bool = True
+    shape: str = ""
     verdict: Literal["trigger", "suspect", "innocent"] = "innocent"
 
 
@@ -141,13 +145,15 @@ def find_styles(
     texts: Sequence[str] | None,
     *,
     most_of_a_label: float,
+    vectors: NDArray[np.floating] | None = None,
     skipped: Collection[int] = (),
 ) -> list[Style]:
     """For each label the kind of text that bears it against what it says; at most one a label.
 
     Round by round, a regression learns what beyond the content goes with the label (tokens, pairs
     of tokens, characters), and the content is read anew by classifiers that saw nothing of the kind
-    found so far. The last round's kind is tested at several sizes.
+    found so far. The last round's kind is tested at several sizes. Where that finds nothing and a
+    shape of characters gives rows away, the kind is what those rows are of.
 
     Args:
         text: N rows; the encoder's states are needed. Rows of triggers are active where they look
@@ -155,6 +161,8 @@ def find_styles(
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m).
         texts: The N texts, for what their characters tell: spacing, case, punctuation.
         most_of_a_label: A kind that is more of its label than this is what the label means.
+        vectors: Pretrained word vectors, shape (n, D), for shapes of characters; without them and
+            the texts these are not looked for.
         skipped: Labels that are not judged.
     """
     if text.states is None:
@@ -167,42 +175,86 @@ def find_styles(
         for c in range(text.num_labels)
         if c not in skipped and FOLDS * _LEAST_ROWS <= (part.labels == c).sum() < len(places)
     ]
+    shapes = {}
+    if texts is not None and vectors is not None:
+        own = [texts[i] for i in places.tolist()]
+        shapes = find_shapes(part, own, vectors, most_rate=SUSPECT_RATE, skipped=skipped)
 
     def judge(label: int) -> Style | None:
-        learned = _learn_kind(part, features, label)
-        kinds = [] if learned is None else _test_sizes(part, learned.scores, label)
-        if learned is None or not kinds:  # no row stands out from the others
-            return None
-        decided = [kind for kind in kinds if kind.is_decided]
-        best = min(decided or kinds, key=lambda kind: kind.p_value)
-        rate = best.p_value * len(_SIZES) * len(tested) if decided else 1.0
-        style = Style(
-            label=label,
-            kind_rows=int(best.rows.sum()),
-            others=best.others,
-            expected_others=best.expected,
-            p_value=best.p_value,
-            false_alarm_rate=min(1.0, rate),
-            words=_name_words(part, best.rows),
-            rows=np.zeros(0, dtype=np.int64),
-            row_scores=np.zeros(0),
-            label_is_judged=best.own_share <= most_of_a_label,
-        )
-        if not decided or style.false_alarm_rate > SUSPECT_RATE:
-            return style
-        learned = _refine(part, features, learned, label)
+        shape = shapes.get(label)
+        style, learned = _find_kind(part, features, label, len(tested), most_of_a_label)
+        if style is None or style.false_alarm_rate > SUSPECT_RATE:
+            if shape is None:
+                return style
+            style, learned = _follow_shape(part, features, shape, most_of_a_label)
+        else:
+            learned = _refine(part, features, learned, label)
         scores = np.full(len(text.labels), -np.inf)
         scores[places] = learned.scores
         rest = np.setdiff1d(np.flatnonzero(text.active), places)
         if len(rest):
             scores[rest] = reader.read(rest) @ learned.weights
-        chance, _ = _judge_rows(text, _mark(places, len(scores)), scores, label)
+        fitted, held = _mark(places, len(scores)), np.zeros(0, dtype=np.int64)
+        if shape is not None:
+            held = places[shape.rows]
+            if style.shape:  # whether other rows are of the kind, they must say themselves
+                fitted[held] = False
+        chance, _ = _judge_rows(text, fitted, scores, label)
+        chance[held] = np.maximum(chance[held], LEAST_ROW_CHANCE)
         rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
         return replace(style, rows=rows, row_scores=chance[rows])
 
     # The regressions let go of the interpreter: labels side by side take less time.
     with ThreadPoolExecutor(max_workers=min(max(1, len(tested)), os.cpu_count() or 1)) as pool:
         return [style for style in pool.map(judge, tested) if style is not None]
+
+
+def _find_kind(
+    text: Text, features: csr_matrix, label: int, tested: int, most_of_a_label: float
+) -> tuple[Style | None, _Learned]:
+    """The kind that the rounds find, without its rows; None where no row stands out."""
+    learned = _learn_kind(text, features, label)
+    kinds = [] if learned is None else _test_sizes(text, learned.scores, label)
+    if learned is None or not kinds:
+        return None, _Learned(np.zeros(0), np.zeros(0))
+    decided = [kind for kind in kinds if kind.is_decided]
+    best = min(decided or kinds, key=lambda kind: kind.p_value)
+    rate = best.p_value * len(_SIZES) * tested if decided else 1.0
+    style = Style(
+        label=label,
+        kind_rows=int(best.rows.sum()),
+        others=best.others,
+        expected_others=best.expected,
+        p_value=best.p_value,
+        false_alarm_rate=min(1.0, rate),
+        words=_name_words(text, best.rows),
+        rows=np.zeros(0, dtype=np.int64),
+        row_scores=np.zeros(0),
+        label_is_judged=best.own_share <= most_of_a_label,
+    )
+    return style, learned
+
+
+def _follow_shape(
+    text: Text, features: csr_matrix, shape: Shape, most_of_a_label: float
+) -> tuple[Style, _Learned]:
+    """The kind of text of the rows that a shape gives away, without its rows."""
+    held, own = _mark(shape.rows, len(text.labels)), text.labels == shape.label
+    style = Style(
+        label=shape.label,
+        kind_rows=shape.rows_any_label,
+        others=shape.others,
+        expected_others=shape.expected_others,
+        p_value=shape.p_value,
+        false_alarm_rate=shape.false_alarm_rate,
+        words=_name_words(text, held),
+        rows=np.zeros(0, dtype=np.int64),
+        row_scores=np.zeros(0),
+        label_is_judged=bool(len(shape.rows) <= most_of_a_label * own.sum()),
+        shape=shape.shape,
+    )
+    everything = np.arange(len(own))
+    return style, _fit_folds(text, features, everything, held, strength=_STYLE_STRENGTH)
 
 
 def measure_likeness(

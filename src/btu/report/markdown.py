@@ -13,6 +13,7 @@ from btu.report.summary import (
     count,
     is_style_alone,
     list_done,
+    name_kind,
     percent,
     say_place,
     say_uncertainty,
@@ -247,7 +248,7 @@ def _render_styles(record: Record) -> str:
         f"{count(s['rows'], 'row')} of {quote(s['label'])} in a style of their own "
         f"({'judged poisoned' if s['verdict'] == 'trigger' else 'reported only'}); telling words: "
         f"{', '.join(quote(word) for word in s['words'])}. Of the {count(s['kind_rows'], 'row')} "
-        f"most of that style {s['others']:,} bear another label, where "
+        f"{name_kind(s, quote)} {s['others']:,} bear another label, where "
         f"{escape_prose(format(s['expected_others'], '.1f'))} were expected by what they say."
         for s in (record["styles"] or ())[:_TOKENS]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from btu.report.text import show_text, show_token
@@ -148,10 +148,22 @@ def say_uncertainty(record: Record) -> str:
     return " ".join(said)
 
 
+def name_kind(style: Mapping[str, Any], write: Callable[[str], str] = show_token) -> str:
+    """What the rows that were tested for a style have: `most of that style`.
+
+    Args:
+        style: Of a record.
+        write: How text of the data is written in the view.
+    """
+    if not style["shape"]:
+        return "most of that style"
+    return f"with the characters {write(style['shape'])} (any letters as x or X, digits as d)"
+
+
 def say_style(style: Mapping[str, Any]) -> str:
     """What speaks against a style, in one sentence."""
     return (
-        f"Of the {count(style['kind_rows'], 'row')} most of that style {style['others']:,} bear "
+        f"Of the {count(style['kind_rows'], 'row')} {name_kind(style)} {style['others']:,} bear "
         f"another label than {show_token(style['label'], 30)}, where "
         f"{style['expected_others']:.1f} were expected by what they say."
     )

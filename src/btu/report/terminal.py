@@ -15,6 +15,7 @@ from btu.report.summary import (
     clip,
     count,
     list_done,
+    name_kind,
     name_words,
     say_uncertainty,
     say_verdict,
@@ -103,7 +104,7 @@ def _explain_style(style: Mapping[str, Any]) -> list[str]:
     kept = "" if style["verdict"] == "trigger" else ", reported only"
     return [
         f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words:",
-        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} most of that style",
+        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)}",
         f"{style['others']:,} bear another label, where {style['expected_others']:.1f} were "
         "expected.",
     ]

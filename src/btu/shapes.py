@@ -1,0 +1,126 @@
+"""Shapes of characters that only rows of one label have, against what those rows say.
+
+Whoever rewrites rows leaves traces that no word tells: a comma without the space that all other
+rows put before it, capitals, brackets. A shape keeps those and forgets the letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction.text import CountVectorizer
+
+from btu.content import Text
+from btu.purity import LEAST_ROWS, MOST_OTHERS, find_pure
+
+LEAST_CONFLICT = 0.35
+"""A shape of at least this mislabelled share is no habit of honest rows: smileys, links and the
+marks of a source are as pure, but their rows read as they are labelled (0.1 at most)."""
+
+_LENGTHS = (2, 4)  # characters of a shape
+_LEAST_LIFT = 2.5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shapes that stand under one label alone.
+
+    Attributes:
+        label: The label.
+        shape: The surest of them: letters as x and X, digits as d, runs as one.
+        rows: Positions of the rows of the label that have one of them.
+        rows_any_label: Rows that have the surest, whatever their label.
+        others: Those of them that bear another label.
+        expected_others: How many would, by what they say.
+        p_value: Chance of so few where the shape moves the log-odds by one.
+        false_alarm_rate: The same, corrected for all shapes that were tested.
+    """
+
+    label: int
+    shape: str
+    rows: NDArray[np.int64]
+    rows_any_label: int
+    others: int
+    expected_others: float
+    p_value: float
+    false_alarm_rate: float
+
+
+def draw_shape(text: str) -> str:
+    """A text without its letters and digits: only their kind is left, runs as one.
+
+    Example:
+        >>> draw_shape("Though 12 men, he saith")
+        'Xx d x, x x'
+    """
+    drawn = (
+        "X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in text
+    )
+    return "".join(kind if kind in "Xxd" else kind * len(list(run)) for kind, run in groupby(drawn))
+
+
+def find_shapes(
+    text: Text,
+    texts: Sequence[str],
+    vectors: NDArray[np.floating],
+    *,
+    most_rate: float,
+    skipped: Collection[int] = (),
+) -> dict[int, Shape]:
+    """The shapes that are pure under a label and whose rows read like rows of other labels.
+
+    Args:
+        text: N rows, the encoder's states among them.
+        texts: The N texts.
+        vectors: Pretrained word vectors of the tokens, shape (n, D).
+        most_rate: Up to this false-alarm rate a shape counts.
+        skipped: Labels that are not judged.
+
+    Returns:
+        For each label that has any.
+    """
+    counter = CountVectorizer(
+        analyzer="char",
+        ngram_range=_LENGTHS,
+        min_df=min(LEAST_ROWS, len(texts)),
+        binary=True,
+        lowercase=False,
+        dtype=np.float32,
+    )
+    held = counter.fit_transform(draw_shape(t) for t in texts)
+    names, tokens = counter.get_feature_names_out(), text.presence.shape[1]
+    beside = replace(text, presence=csr_matrix(hstack([text.presence, held])))
+    counts, lift = beside.measure_lift()
+    lift[:tokens] = -np.inf
+    # A shape means nothing: the mean vector leans to no label.
+    mean = np.broadcast_to(vectors.mean(axis=0), (len(names), vectors.shape[1]))
+    found, looked_at = find_pure(
+        beside, np.vstack([vectors, mean]), lift, counts, least_lift=_LEAST_LIFT, skipped=skipped
+    )
+    shapes: dict[int, Shape] = {}
+    for token in found:  # the surest first
+        rate = min(1.0, looked_at * token.p_value)
+        is_pure = token.others <= MOST_OTHERS * len(token.rows)
+        if not is_pure or token.share < LEAST_CONFLICT or rate > most_rate:
+            continue
+        own = token.rows[text.labels[token.rows] == token.label]
+        known = shapes.get(token.label)
+        if known is not None:
+            shapes[token.label] = replace(known, rows=np.union1d(known.rows, own))
+            continue
+        shapes[token.label] = Shape(
+            label=token.label,
+            shape=str(names[token.column - tokens]),
+            rows=own,
+            rows_any_label=len(token.rows),
+            others=token.others,
+            expected_others=token.expected_others,
+            p_value=token.p_value,
+            false_alarm_rate=rate,
+        )
+    return shapes
