@@ -148,7 +148,11 @@ def say_uncertainty(record: Record) -> str:
     return " ".join(said)
 
 
-def name_kind(style: Mapping[str, Any], write: Callable[[str], str] = show_token) -> str:
+def _quote(text: str) -> str:
+    return f'"{show_token(text)}"'
+
+
+def name_kind(style: Mapping[str, Any], write: Callable[[str], str] = _quote) -> str:
     """What the rows that were tested for a style have: `most of that style`.
 
     Args:

@@ -89,8 +89,7 @@ def _explain_verdicts(record: Record) -> list[str]:
             "ground purity: too few of its rows bear another label. This is weaker than a",
             "conflict: the labels may be right, and a habit of the source looks the same.",
         ]
-    for style in record["styles"] or ():
-        notes += _explain_style(style)
+    notes += [_explain_style(style) for style in record["styles"] or ()]
     others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
     if others:
         notes.append(f"{count(len(others), 'suspect')}: reported only, nothing is done about them.")
@@ -99,15 +98,15 @@ def _explain_verdicts(record: Record) -> list[str]:
     return notes
 
 
-def _explain_style(style: Mapping[str, Any]) -> list[str]:
+def _explain_style(style: Mapping[str, Any]) -> str:
     label = show_text(style["label"])
     kept = "" if style["verdict"] == "trigger" else ", reported only"
-    return [
-        f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words:",
-        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)}",
+    return (
+        f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words: "
+        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)} "
         f"{style['others']:,} bear another label, where {style['expected_others']:.1f} were "
-        "expected.",
-    ]
+        "expected."
+    )
 
 
 def _fill_suspects(table: Table, record: Record, limit: int) -> None:
