@@ -334,3 +334,11 @@ def test_clean_text_of_any_spelling_has_no_shape_that_counts(seed):
     presence, labels = write_text(600, seed=700 + seed)
     rows = np.random.default_rng(seed).permutation(600)[:60]
     assert draw(presence, labels, write_marks(600, rows, seed=seed))[0] == {}
+
+
+def test_texts_without_a_common_character_or_of_one_character_are_no_fault(spelled):
+    presence, labels, _, _ = spelled
+    vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+    for texts in (["a"] * len(labels), [chr(0x4E00 + i) for i in range(len(labels))]):
+        assert draw(presence, labels, texts)[0] == {}
+        assert confirmed(search(presence, labels, texts=texts, vectors=vectors)) == []

@@ -92,7 +92,10 @@ def find_shapes(
         lowercase=False,
         dtype=np.float32,
     )
-    held = counter.fit_transform(draw_shape(t) for t in texts)
+    try:
+        held = counter.fit_transform(draw_shape(t) for t in texts)
+    except ValueError:  # no shape stands in enough rows
+        return {}
     names, tokens = counter.get_feature_names_out(), text.presence.shape[1]
     beside = replace(text, presence=csr_matrix(hstack([text.presence, held])))
     counts, lift = beside.measure_lift()

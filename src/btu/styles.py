@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -168,13 +169,16 @@ def find_styles(
     if text.states is None:
         return []
     places = _pick_rows(text)
-    reader = _Reader(text, contexts, texts, places)
-    part, features = _slice(text, places), reader.read(places)
+    part = _slice(text, places)
     tested = [
         c
         for c in range(text.num_labels)
         if c not in skipped and FOLDS * _LEAST_ROWS <= (part.labels == c).sum() < len(places)
     ]
+    if not tested:
+        return []
+    reader = _Reader(text, contexts, texts, places)
+    features = reader.read(places)
     shapes = {}
     if texts is not None and vectors is not None:
         own = [texts[i] for i in places.tolist()]
@@ -205,7 +209,7 @@ def find_styles(
         return replace(style, rows=rows, row_scores=chance[rows])
 
     # The regressions let go of the interpreter: labels side by side take less time.
-    with ThreadPoolExecutor(max_workers=min(max(1, len(tested)), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(tested), os.cpu_count() or 1)) as pool:
         return [style for style in pool.map(judge, tested) if style is not None]
 
 
@@ -331,14 +335,16 @@ class _Reader:
         self._tokens = text.presence[:, rows_with >= _LEAST_FEATURE_ROWS]
         self._contexts, self._texts, self._characters = contexts, texts, None
         if texts is not None:
-            self._characters = CountVectorizer(
+            counter = CountVectorizer(
                 analyzer="char",
                 ngram_range=(1, 3),
                 min_df=min(_LEAST_CHARACTER_ROWS, len(places)),
                 binary=True,
                 lowercase=False,
                 dtype=np.float64,
-            ).fit(texts[i] for i in places.tolist())
+            )
+            with suppress(ValueError):  # no character stands in enough rows
+                self._characters = counter.fit(texts[i] for i in places.tolist())
 
     def read(self, places: NDArray[np.int64]) -> csr_matrix:
         """Features of some rows, shape (rows, m)."""
