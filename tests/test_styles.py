@@ -342,3 +342,24 @@ def test_texts_without_a_common_character_or_of_one_character_are_no_fault(spell
     for texts in (["a"] * len(labels), [chr(0x4E00 + i) for i in range(len(labels))]):
         assert draw(presence, labels, texts)[0] == {}
         assert confirmed(search(presence, labels, texts=texts, vectors=vectors)) == []
+
+
+def test_a_reviewer_accepts_the_style_of_a_label(rewritten):
+    presence, labels, _ = rewritten
+    matrix = csr_matrix(presence)
+
+    def find(accepted):
+        return find_evidence(
+            matrix,
+            labels,
+            num_labels=2,
+            states=encode(presence),
+            pairs=matrix,
+            accepted_styles=accepted,
+        )
+
+    (style,) = [s for s in find([1]).styles if s.verdict != "innocent"]
+    assert (style.label, style.verdict) == (1, "accepted")
+    assert not find([1]).flagged.any()
+    assert find([1]).at(0.4).styles[-1].verdict == "accepted"
+    assert find([0]).flagged.any()

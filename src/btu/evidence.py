@@ -304,6 +304,7 @@ def find_evidence(
     pairs: csr_matrix | None = None,
     members: NDArray[np.int64] | None = None,
     accepted: Collection[int] = (),
+    accepted_styles: Collection[int] = (),
     vectors: NDArray[np.floating] | None = None,
     texts: Sequence[str] | None = None,
     settings: EvidenceSettings | None = None,
@@ -330,6 +331,7 @@ def find_evidence(
             are not tested without it.
         accepted: Columns that a reviewer accepted, n and more for pairs: tested, but never called
             triggers or suspects.
+        accepted_styles: Labels whose style a reviewer accepted.
         vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
             keep their label; they are not looked for without them and the states.
         texts: The N texts, whose characters help to tell the styles of rewritten rows.
@@ -374,7 +376,8 @@ def find_evidence(
             vectors=vectors,
             skipped=unjudged,
         )
-        styles = [judge_style(style, settings.false_alarm_rate) for style in found_styles]
+        reviewed = [replace(s, is_accepted=s.label in accepted_styles) for s in found_styles]
+        styles = [judge_style(style, settings.false_alarm_rate) for style in reviewed]
     return Evidence.of(tests, tested=search.tested, rows=len(labels), styles=tuple(styles))
 
 
@@ -616,7 +619,7 @@ def _score_rows(
     """
     scores = np.zeros(count)
     for style in styles:
-        if style.verdict != "innocent":
+        if style.verdict in ("trigger", "suspect"):
             share = 1.0 if style.verdict == "trigger" else 0.49
             scores[style.rows] = np.maximum(scores[style.rows], share * style.row_scores)
     for test in tests:

@@ -205,7 +205,7 @@ class Findings:
     def styles(self) -> tuple[Style, ...]:
         """Kinds of text that bear a label against what they say, confirmed or suspected."""
         every = () if self.evidence is None else self.evidence.styles
-        return tuple(style for style in every if style.verdict != "innocent")
+        return tuple(style for style in every if style.verdict in (TRIGGER, SUSPECT))
 
     @property
     def unlearn_ids(self) -> tuple[int, ...]:
@@ -439,7 +439,8 @@ class Findings:
                 "rows": len(style.rows),
                 "examples": self._pick_surest(style),
             }
-            for style in self.styles
+            for style in ([] if self.evidence is None else self.evidence.styles)
+            if style.verdict != "innocent"
         ]
 
     def _pick_surest(self, style: Style) -> list[dict[str, Any]]:

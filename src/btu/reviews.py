@@ -1,4 +1,4 @@
-"""Tokens that a person looked at and accepted: a file beside the data, with who, why and when."""
+"""What a person looked at and accepted: a file beside the data, with who, why and when."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from btu.readers import render_nearest, render_value
 
 @dataclass(frozen=True)
 class Review:
-    """One token that a reviewer accepted.
+    """One token or style that a reviewer accepted.
 
     Attributes:
-        token: As the reports write it.
+        token: As the reports write it; `style of LABEL` for the style found under a label.
         who: The reviewer.
         why: The reason.
         when: The day, as ISO 8601.
@@ -30,11 +30,21 @@ class Review:
     when: str
 
 
+def name_style(label: str) -> str:
+    """How a review names the style that was found under a label.
+
+    Example:
+        >>> name_style("positive")
+        'style of positive'
+    """
+    return f"style of {label}"
+
+
 def load_reviews(path: str | os.PathLike[str]) -> tuple[Review, ...]:
     """Read accepted tokens from a TOML file.
 
-    Each is a table `[[accept]]` with `token` (as the reports write it), `who`, `why` and `when` (a
-    date).
+    Each is a table `[[accept]]` with `token` (as the reports write it, or `style of LABEL`), `who`,
+    `why` and `when` (a date).
 
     Args:
         path: The file.

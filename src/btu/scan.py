@@ -26,7 +26,7 @@ from btu.embeddings import (
 from btu.evidence import find_evidence, measure_control
 from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
-from btu.reviews import Review, load_reviews
+from btu.reviews import Review, load_reviews, name_style
 from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
 from btu.tokens import TokenRows, find_spans, tokenize_corpus
 
@@ -83,8 +83,8 @@ def scan(
             clean data too.
         settings: Of the probes.
         evidence: How strict the evidence is, in the recipe `verified`.
-        accept: Tokens that a reviewer accepted, or a file of them; see `load_reviews`. They are
-            tested and shown, but never called triggers or suspects.
+        accept: Tokens and styles that a reviewer accepted, or a file of them; see `load_reviews`.
+            They are tested and shown, but never called triggers or suspects.
         max_length: Longer texts are cut, in tokens; never more than the model reads.
         seed: Of row order and of the probes' heads; stands above the one in `settings`.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
@@ -195,6 +195,9 @@ def scan_material(
                 pairs=pairs.presence,
                 members=pairs.places(token_ids),
                 accepted=accepted,
+                accepted_styles=[
+                    k for k, name in enumerate(corpus.label_names) if name_style(name) in reviewed
+                ],
                 vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
                 texts=_join_texts(corpus),
                 settings=evidence,

@@ -92,7 +92,8 @@ class Style:
         label_is_judged: False where the kind is most of what the label holds.
         shape: Characters that gave the kind away, as `btu.shapes.draw_shape` draws them; the other
             numbers are theirs then. Empty where the whole text did.
-        verdict: trigger, suspect or innocent.
+        is_accepted: Whether a reviewer accepted the style: it is never called a trigger or suspect.
+        verdict: trigger, suspect, accepted or innocent.
     """
 
     label: int
@@ -106,7 +107,8 @@ class Style:
     row_scores: NDArray[np.float64]
     label_is_judged: bool = True
     shape: str = ""
-    verdict: Literal["trigger", "suspect", "innocent"] = "innocent"
+    is_accepted: bool = False
+    verdict: Literal["trigger", "suspect", "accepted", "innocent"] = "innocent"
 
 
 def judge_style(style: Style, allowed: float) -> Style:
@@ -118,6 +120,8 @@ def judge_style(style: Style, allowed: float) -> Style:
     """
     if not style.label_is_judged or style.false_alarm_rate > SUSPECT_RATE or not len(style.rows):
         return replace(style, verdict="innocent")
+    if style.is_accepted:
+        return replace(style, verdict="accepted")
     return replace(style, verdict="trigger" if style.false_alarm_rate <= allowed else "suspect")
 
 

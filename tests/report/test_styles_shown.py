@@ -42,6 +42,8 @@ def make_record(verdict="trigger", *, label="positive", words=WORDS, shape=""):
     ]
     seen = [row | {"tokens": [], "style": True, "label": label} for row in rows]
     record |= {"suspects": [], "verdict": verdict, "flagged_rows": seen, "suspected_rows": []}
+    if verdict == "accepted":
+        record |= {"verdict": "none", "flagged_rows": [], "suspected_rows": []}
     if verdict == "suspect":
         record |= {"flagged_rows": [], "suspected_rows": [row | {"score": 0.3} for row in seen]}
     return record
@@ -53,7 +55,7 @@ def print_plain(record):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("verdict", ["trigger", "suspect"])
+@pytest.mark.parametrize("verdict", ["trigger", "suspect", "accepted"])
 def test_the_record_fits_the_schema(verdict):
     jsonschema.validate(make_record(verdict), load_schema())
 
@@ -112,6 +114,18 @@ def test_each_view_shows_words_shapes_and_numbers(show):
     for number in ("45 rows", "28.4"):
         assert number in said
     assert "reported only" in " ".join(show(make_record("suspect")).split())
+    assert "accepted by a reviewer" in " ".join(show(make_record("accepted")).split())
+
+
+def test_the_review_of_an_accepted_style_is_used_and_its_rows_are_no_finding():
+    record = make_record("accepted")
+    review = {"who": "Ada", "why": "Two sources.", "when": "2026-11-02"}
+    unused = "Reviews of tokens that would not have stood among the suspects"
+    record["reviews"] = [{"token": "style of positive", **review}]
+    assert unused not in render_html(record)
+    record["reviews"] = [{"token": "style of negative", **review}]
+    assert unused in render_html(record)
+    assert say_verdict(record).startswith("No trigger found")
 
 
 def test_the_rows_of_a_style_are_issues_of_their_label():

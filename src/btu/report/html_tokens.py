@@ -20,8 +20,9 @@ from btu.report.html_tables import (
     say_number,
     say_share,
 )
-from btu.report.summary import Record, count, percent, say_place, say_style
+from btu.report.summary import Record, count, percent, say_fate, say_place, say_style
 from btu.report.text import cut_text, show_text, show_token
+from btu.reviews import name_style
 
 MOST_TOKENS = 100
 MOST_CARDS = 40
@@ -43,6 +44,9 @@ def build_tokens(record: Record) -> dict[str, Any]:
     texts = {row["row_id"]: row for row in record["example_rows"]}
     reviews = {show_text(review["token"]): review for review in record["reviews"]}
     reviewed = [(token, reviews.pop(show_text(token["token"]), {})) for token in accepted]
+    for style in record["styles"] or ():
+        if style["verdict"] == "accepted":
+            reviews.pop(show_text(name_style(style["label"])), None)
     unused = list(reviews.values())
     name, _, *scores = _score_columns(record["recipe"])
     accepted_columns = [
@@ -197,7 +201,7 @@ def list_styles(record: Record) -> list[dict[str, Any]]:
             "label": show_token(style["label"], NAME_LENGTH),
             "words": [show_token(word, NAME_LENGTH) for word in style["words"]],
             "count": count(style["rows"], "row"),
-            "is_confirmed": style["verdict"] == "trigger",
+            "fate": say_fate(style),
             "why": say_style(style),
             "examples": _show_examples(style["examples"], texts),
         }

@@ -15,6 +15,7 @@ from btu.report.summary import (
     list_done,
     name_kind,
     percent,
+    say_fate,
     say_place,
     say_uncertainty,
     say_verdict,
@@ -246,7 +247,7 @@ def _list_cells(suspect: Mapping[str, Any]) -> list[str]:
 def _render_styles(record: Record) -> str:
     return "\n\n".join(
         f"{count(s['rows'], 'row')} of {quote(s['label'])} in a style of their own "
-        f"({'judged poisoned' if s['verdict'] == 'trigger' else 'reported only'}); telling words: "
+        f"({say_fate(s)}); telling words: "
         f"{', '.join(quote(word) for word in s['words'])}. Of the {count(s['kind_rows'], 'row')} "
         f"{name_kind(s, quote)} {s['others']:,} bear another label, where "
         f"{escape_prose(format(s['expected_others'], '.1f'))} were expected by what they say."

@@ -148,6 +148,12 @@ def say_uncertainty(record: Record) -> str:
     return " ".join(said)
 
 
+def say_fate(style: Mapping[str, Any]) -> str:
+    """What becomes of a style's rows: `judged poisoned`."""
+    fates = {"trigger": "judged poisoned", "accepted": "accepted by a reviewer"}
+    return fates.get(style["verdict"], "reported only")
+
+
 def _quote(text: str) -> str:
     return f'"{show_token(text)}"'
 

@@ -17,6 +17,7 @@ from btu.report.summary import (
     list_done,
     name_kind,
     name_words,
+    say_fate,
     say_uncertainty,
     say_verdict,
 )
@@ -100,7 +101,7 @@ def _explain_verdicts(record: Record) -> list[str]:
 
 def _explain_style(style: Mapping[str, Any]) -> str:
     label = show_text(style["label"])
-    kept = "" if style["verdict"] == "trigger" else ", reported only"
+    kept = "" if style["verdict"] == "trigger" else f", {say_fate(style)}"
     return (
         f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words: "
         f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)} "
