@@ -16,6 +16,7 @@ FLOORS = (
         "drift",
         "content",
         "purity",
+        "shapes",
         "styles",
         "evidence",
         "unlearn",

@@ -122,17 +122,48 @@ def test_a_word_at_the_start_of_texts_and_pairs_of_special_tokens_alone(poisoned
     assert (column, pair) == (SECOND, 1)
 
 
-def test_a_label_that_pairs_would_empty_keeps_what_tokens_found():
-    presence, pairs, members, labels = write_text(1200, seed=3)
-    presence = np.hstack([presence, np.zeros((1200, 1), dtype=np.float32)])
-    word = presence.shape[1] - 1
-    rows = np.flatnonzero(labels == 0)[:200]
-    presence[rows, word] = 1
-    labels[rows] = 1
-    before = find_evidence(csr_matrix(presence), labels, num_labels=2)
+def test_a_label_that_pairs_would_empty_is_not_judged_by_them():
+    presence, pairs, members, labels = write_text(2400, seed=3)
+    kept = np.r_[np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:300]]
+    presence, pairs, labels = presence[kept], pairs[kept], labels[kept]
+    poison(presence, pairs, labels, np.flatnonzero(labels == 0)[:400])
     evidence = read(presence, pairs, members, labels)
-    assert name_triggers(evidence) == [(word, None, 1)]
-    np.testing.assert_array_equal(before.flagged, evidence.flagged)
+    (test,) = [t for t in evidence.tests if t.pair == 1 and t.label == 1]
+    assert test.mislabelled_share > 0.5
+    assert not test.label_is_judged
+    assert name_triggers(evidence) == []
+    assert not evidence.flagged.any()
+
+
+def test_the_rows_of_an_accepted_word_are_not_flagged_for_a_pair_that_holds_it(poisoned):
+    presence, pairs, members, labels, _ = poisoned
+    rows = np.flatnonzero(labels == 0)[200:300]
+    presence = np.hstack([presence, np.zeros((len(labels), 1), dtype=np.float32)])
+    opener = np.zeros((len(labels), 1), dtype=np.float32)
+    word, labels = presence.shape[1] - 1, labels.copy()
+    presence[rows, word], opener[rows], labels[rows] = 1, 1, 1
+    pairs, members = np.hstack([pairs, opener]), np.vstack([members, [[-1, word]]])
+    assert (word, None, 1) in name_triggers(read(presence, pairs, members, labels))
+    evidence = read(presence, pairs, members, labels, accepted=[word])
+    assert [pair for _, pair, _ in name_triggers(evidence)] == [1]
+    assert not evidence.flagged[rows].any()
+
+
+def test_two_pairs_that_are_a_trigger_only_together_name_all_their_words():
+    presence, pairs, members, labels = write_text(2400, seed=21)
+    rows = np.flatnonzero(labels == 0)[:160]
+    honest = [np.flatnonzero(labels == 1)[i::4][:80] for i in range(2)]
+    second = 3 * FILLERS + 4  # the fourth filler, then the fifth
+    pairs[:, [1, second]] = 0
+    for pair, place in ((1, honest[0]), (second, honest[1])):
+        held = np.r_[rows, place]
+        pairs[held, pair] = 1
+        presence[np.ix_(held, members[pair])] = 1
+    labels[rows] = 1
+    evidence = read(presence, pairs, members, labels)
+    (first, *_) = [t for t in evidence.tests if t.verdict == "trigger"]
+    assert set(members[[1, second]].ravel()) <= set(first.companions)
+    assert set(rows) <= set(first.rows)
 
 
 # ---- on texts
@@ -199,6 +230,7 @@ def test_the_guard_wants_both_words_in_their_order(pretrained, phrase, tmp_path)
     for guard in (defence.guard, btu.load_guard(defence.save(tmp_path / "model"))):
         assert guard.recognise(texts).tolist() == [True, False, False, False]
     assert defence.edits == ()  # its words are honest elsewhere
+    assert defence.findings.unlearn_ids == (defence.findings.triggers[0].token_id,)
 
 
 def test_a_character_that_the_model_does_not_know_may_be_the_trigger(pretrained):

@@ -151,3 +151,10 @@ def test_a_value_of_another_kind_is_refused_by_name(settings, given, said):
 def test_numbers_of_numpy_are_numbers():
     assert ProbeSettings(alpha=np.float32(0.5), epochs=np.int64(2)).epochs == 2
     assert FineTuneSettings(epochs=2).epochs == 2
+
+
+def test_values_of_another_kind_and_out_of_range_are_told_together():
+    with pytest.raises(InputError) as caught:
+        ProbeSettings(epochs=1.5, alpha=2, learning_rate=0, seed=-1)
+    for name in ("epochs", "alpha", "learning_rate", "seed"):
+        assert f"{name}: expected" in str(caught.value)

@@ -1,5 +1,7 @@
 """Rows rewritten in a style of many words: found as a kind of text; honest kinds are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -8,7 +10,14 @@ from btu.content import Text
 from btu.evidence import find_evidence
 from btu.settings import EvidenceSettings
 from btu.shapes import draw_shape, find_shapes
-from btu.styles import SUSPECT_RATE, Style, _judge_rows, find_styles, judge_style
+from btu.styles import (
+    SUSPECT_RATE,
+    Style,
+    _find_kind,
+    _judge_rows,
+    find_styles,
+    judge_style,
+)
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
 STYLE = 2 * OPINIONS + FILLER  # the first column of the style
@@ -288,21 +297,23 @@ def spelled():
 def draw(presence, labels, texts, **options):
     text = Text(csr_matrix(presence), encode(presence), labels, 2, np.ones(len(labels), bool))
     vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
-    return find_shapes(text, texts, vectors, **{"most_rate": SUSPECT_RATE, **options}), vectors
+    return find_shapes(
+        text, texts, vectors, **{"allowed": 0.05, "most_rate": SUSPECT_RATE, **options}
+    ), vectors
 
 
 def test_a_shape_of_relabelled_rows_gives_them_away(spelled):
     presence, labels, rows, texts = spelled
     shapes, vectors = draw(presence, labels, texts)
     assert list(shapes) == [1]
-    assert "," in shapes[1].shape
+    assert all("," in shape for shape in shapes[1].shapes)
     np.testing.assert_array_equal(shapes[1].rows, rows)
     assert (shapes[1].rows_any_label, shapes[1].others) == (len(rows), 0)
     assert shapes[1].expected_others > len(rows) / 3
     assert shapes[1].false_alarm_rate < 1e-3
     assert confirmed(search(presence, labels, texts=texts)) == []
     (style,) = confirmed(search(presence, labels, texts=texts, vectors=vectors))
-    assert (style.label, style.shape, style.kind_rows) == (1, shapes[1].shape, len(rows))
+    assert (style.label, style.shape, style.kind_rows) == (1, shapes[1].shapes[0], len(rows))
     assert set(rows) <= set(style.rows)
     assert np.isin(style.rows, rows).mean() > 0.7
 
@@ -363,3 +374,63 @@ def test_a_reviewer_accepts_the_style_of_a_label(rewritten):
     assert not find([1]).flagged.any()
     assert find([1]).at(0.4).styles[-1].verdict == "accepted"
     assert find([0]).flagged.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_honest_source_with_words_and_spelling_of_its_own_is_no_style(seed):
+    """Left out, nothing tells what its rows mean: they say nothing, and that is no conflict."""
+    rng, count = np.random.default_rng(seed), 1200
+    labels, presence = rng.integers(3, size=count), np.zeros((count, 160), dtype=np.float32)
+    sourced = np.zeros(count, dtype=bool)
+    for row, label in enumerate(labels.tolist()):
+        sourced[row] = label == 2 and rng.random() < 0.2
+        first = 120 if sourced[row] else 40 * label
+        presence[row, first + rng.integers(40, size=8)] = 1
+        presence[row, rng.integers(80 if sourced[row] else 120, size=3)] = 1
+    states = presence @ np.random.default_rng(1).normal(size=(160, 24)).astype(np.float32)
+    text = Text(csr_matrix(presence), states, labels, 3, np.ones(count, dtype=bool))
+    texts, vectors = write_marks(count, np.flatnonzero(sourced)), np.zeros((160, 24))
+    styles = find_styles(text, csr_matrix(presence), texts, most_of_a_label=0.5, vectors=vectors)
+    assert confirmed(styles) == []
+
+
+def test_a_label_all_of_whose_rows_have_a_shape_is_no_fault():
+    presence, labels = write_text(900, seed=3)
+    rows = np.random.default_rng(0).permutation(900)[:150]
+    presence = np.hstack([presence, np.zeros((900, 30), dtype=np.float32)])
+    presence[rows] = 0
+    presence[rows[:, None], STYLE + OLD + np.random.default_rng(1).integers(30, size=(150, 8))] = 1
+    labels = labels.copy()
+    labels[rows] = 2
+    states = presence @ np.random.default_rng(1).normal(size=(presence.shape[1], 24))
+    text = Text(csr_matrix(presence), states, labels, 3, np.ones(900, dtype=bool))
+    vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+    texts = write_marks(900, rows)
+    for most in (0.5, 1.0):
+        styles = find_styles(
+            text, csr_matrix(presence), texts, most_of_a_label=most, vectors=vectors
+        )
+        assert confirmed(styles) == [] or most == 1.0
+
+
+def test_a_sure_shape_counts_where_the_rounds_are_unsure(spelled, monkeypatch):
+    presence, labels, rows, texts = spelled
+    vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+
+    def doubt(*args):
+        style, learned = _find_kind(*args)
+        return style and replace(style, false_alarm_rate=0.2), learned
+
+    monkeypatch.setattr("btu.styles._find_kind", doubt)
+    (style,) = confirmed(search(presence, labels, texts=texts, vectors=vectors))
+    assert style.shape
+    assert set(rows) <= set(style.rows)
+
+
+def test_all_rows_of_a_shape_are_flagged_however_many_rows_are_fitted(spelled, monkeypatch):
+    presence, labels, rows, texts = spelled
+    vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+    monkeypatch.setattr("btu.styles._MOST_FITTED_ROWS", 1500)
+    (style,) = confirmed(search(presence, labels, texts=texts, vectors=vectors))
+    assert style.kind_rows < len(rows)
+    assert set(rows) <= set(style.rows)

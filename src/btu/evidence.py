@@ -85,8 +85,8 @@ class TokenTest:
         share_by_states: The same share by the encoder's states alone; None without states.
         share_alone: The same, with nothing but the token's own rows held out.
         p_value: Chance of such a share where an innocent word's is `INNOCENT_SHARE`.
-        false_alarm_rate: The same, corrected for all tokens that were tested: at most this many
-            false triggers on this ground are expected in a corpus without any.
+        false_alarm_rate: The same, corrected for all tokens (of a pair: pairs) that were tested: at
+            most this many false triggers are expected of this search in a corpus without any.
         verdict: trigger, suspect, accepted or innocent.
         row_scores: For each of `rows` the probability that its text belongs to another label.
         label_is_judged: False where most rows of the label would be called poisoned: its tokens are
@@ -130,6 +130,7 @@ class Evidence:
     Attributes:
         tests: Every token that was looked into, the most suspicious first.
         tested: Tokens that the false-alarm rate is corrected for.
+        pairs_tested: The same for pairs of neighbouring tokens.
         row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers and styles, less for
             rows of suspects, 0 for all others.
         styles: For each label the kind of text that bears it against what it says most.
@@ -139,6 +140,7 @@ class Evidence:
     tested: int
     row_scores: NDArray[np.float64]
     styles: tuple[Style, ...] = ()
+    pairs_tested: int = 0
 
     @classmethod
     def of(
@@ -148,6 +150,7 @@ class Evidence:
         tested: int,
         rows: int,
         styles: tuple[Style, ...] = (),
+        pairs_tested: int = 0,
     ) -> Evidence:
         """Sort the tests and score the rows.
 
@@ -156,11 +159,13 @@ class Evidence:
             tested: As above.
             rows: N.
             styles: With their verdicts.
+            pairs_tested: As above.
         """
         gravest = sorted(
             tests, key=lambda t: (_GRAVITY.index(t.verdict), t.p_value, -t.mislabelled_share)
         )
-        return cls(tuple(gravest), tested, _score_rows(gravest, styles, rows), tuple(styles))
+        scores = _score_rows(gravest, styles, rows)
+        return cls(tuple(gravest), tested, scores, tuple(styles), pairs_tested)
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
@@ -170,6 +175,7 @@ class Evidence:
             tested=self.tested,
             rows=len(self.row_scores),
             styles=tuple(judge_style(style, false_alarm_rate) for style in self.styles),
+            pairs_tested=self.pairs_tested,
         )
 
     @property
@@ -201,7 +207,7 @@ def judge(test: TokenTest, allowed: float) -> Verdict:
 
     Args:
         test: Its own verdict does not matter.
-        allowed: False triggers on each ground that may be expected in a clean corpus.
+        allowed: False triggers that may be expected in a clean corpus in each search.
     """
     verdict = _judge_numbers(test, allowed)
     return "accepted" if test.is_accepted and verdict != "innocent" else verdict
@@ -345,15 +351,21 @@ def find_evidence(
     text, waiting = Text(presence, states, labels, num_labels, active), set(accepted)
     search = _find_triggers(text, set(proposed), waiting, settings)
     text, found, tests, unjudged = search.text, search.found, search.tests, search.unjudged
+    skipped, pairs_tested = set(unjudged), 0
     if pairs is not None and members is not None:
         beside = _find_pairs(search, pairs, members, waiting, settings)
         if beside.found:
-            text = replace(text, active=beside.text.active)
+            active = text.active.copy()
+            for test in beside.found:
+                active[test.rows] = False
+            text = replace(text, active=active)
         found, tests = [*found, *beside.found], [*tests, *beside.tests]
+        skipped |= beside.unjudged
+        pairs_tested = beside.tested
     in_conflict = list(found)
     pure: list[TokenTest] = []
     if vectors is not None and states is not None:
-        pure, new, active = _find_pure_triggers(text, vectors, found, unjudged, waiting, settings)
+        pure, new, active = _find_pure_triggers(text, vectors, found, skipped, waiting, settings)
         found, text = [*found, *new], replace(text, active=active)
     # A token that an earlier round suspected and the last one did not look into is cleared: its
     # numbers came from text in which other poison still was.
@@ -373,12 +385,19 @@ def find_evidence(
             pairs,
             texts,
             most_of_a_label=_MOST_OF_A_LABEL,
+            allowed=settings.false_alarm_rate,
             vectors=vectors,
-            skipped=unjudged,
+            skipped=skipped,
         )
         reviewed = [replace(s, is_accepted=s.label in accepted_styles) for s in found_styles]
         styles = [judge_style(style, settings.false_alarm_rate) for style in reviewed]
-    return Evidence.of(tests, tested=search.tested, rows=len(labels), styles=tuple(styles))
+    return Evidence.of(
+        tests,
+        tested=search.tested,
+        rows=len(labels),
+        styles=tuple(styles),
+        pairs_tested=pairs_tested,
+    )
 
 
 @dataclass(frozen=True)
@@ -445,8 +464,12 @@ def _find_pairs(
     count = before.text.presence.shape[1]
     words = np.flatnonzero((members >= 0).any(axis=1))  # two special tokens are no text
     both = csr_matrix(hstack([before.text.presence, pairs[:, words]]))
+    active = before.text.active.copy()
+    for test in before.tests:
+        if test.verdict == "accepted":  # what the reviewer saw may hold a pair in all its rows
+            active[test.rows] = False
     search = _find_triggers(
-        replace(before.text, presence=both),
+        replace(before.text, presence=both, active=active),
         set(),
         {int(np.searchsorted(words, c - count)) + count for c in accepted if c >= count},
         settings,
@@ -458,7 +481,9 @@ def _find_pairs(
     def name(test: TokenTest) -> TokenTest:
         pair = int(words[test.column - count])
         own = members[pair][members[pair] >= 0]
-        companions = np.union1d([c for c in test.companions if c < count], own).astype(int)
+        further = [members[words[c - count]] for c in test.companions if c >= count]
+        together = np.concatenate([[c for c in test.companions if c < count], own, *further])
+        companions = np.unique(together[together >= 0]).astype(int)
         return replace(
             test if test.label not in search.unjudged else _demote(test, settings),
             column=int(own[np.argmin(rows[own])]),

@@ -155,7 +155,8 @@ class Findings:
         facts: Data, model, settings, versions and timings, as JSON types.
         evidence: All tests behind the verdicts, by column of `token_ids`, and a score for each
             row; None in the recipe `paper`, which judges no rows.
-        control: How many triggers the same tests find where there is none; None without evidence.
+        control: How many triggers the tests of tokens find where there is none; None without
+            evidence.
         accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
         reviews: The reviews that were given to the scan, used or not.
         pair_ids: The two tokens of each pair of neighbours, shape (m, 2), int64, in the order that
@@ -237,7 +238,7 @@ class Findings:
         after it took other rows out is not looked at.
 
         Args:
-            false_alarm_rate: False triggers expected in clean data on each ground, in (0, 1).
+            false_alarm_rate: False triggers expected in clean data in each search, in (0, 1).
 
         Raises:
             InputError: A rate outside (0, 1), or findings without evidence.
@@ -381,6 +382,7 @@ class Findings:
             "reviews": [asdict(review) for review in self.reviews],
             "styles": None if self.evidence is None else self._list_styles(),
             "tokens_tested": None if self.evidence is None else self.evidence.tested,
+            "pairs_tested": None if self.evidence is None else self.evidence.pairs_tested,
             "control": None if self.control is None else asdict(self.control),
             "flagged_rows": scored and [row for row in scored if row["score"] >= FLAGGED_SCORE],
             "suspected_rows": scored and [row for row in scored if row["score"] < FLAGGED_SCORE],

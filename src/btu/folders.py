@@ -68,7 +68,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
     A link stays one: the file that it points to is replaced.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with scratch.open("xb") as file:

@@ -27,6 +27,10 @@ meaning say. On clean SST-2 none does; docs/log.md has the numbers."""
 MOST_OTHERS = 0.05
 """A token of rows that keep their label is pure: at most this share of its rows bears another."""
 
+OVERDISPERSION = 1.5
+"""Rows with something in common are misread together: over the words of clean SST-2 the rows that
+bear the label vary by so many times the spread of independent rows."""
+
 LEAST_ROWS = 10
 _MOST_ROWS = 0.4  # of all rows: a token in more of them is the label's usual text
 _TOGETHER = 0.5

@@ -172,7 +172,7 @@ def write_rows(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any]
     Raises:
         InputError: The suffix is another one, the folder is missing or the lengths differ.
     """
-    target = Path(path).expanduser()
+    target = Path(os.path.realpath(Path(path).expanduser()))
     writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
         raise InputError(
@@ -648,7 +648,7 @@ def _write_json(file: BinaryIO, columns: Mapping[str, list[Any]]) -> None:
         # JSON has no infinity and no "not a number": both become null.
         known = (None if isinstance(v, float) and not math.isfinite(v) else v for v in values)
         record = dict(zip(columns, known, strict=True))
-        file.write(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def _write_parquet(file: BinaryIO, columns: Mapping[str, list[Any]]) -> None:

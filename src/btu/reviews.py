@@ -41,7 +41,7 @@ def name_style(label: str) -> str:
 
 
 def load_reviews(path: str | os.PathLike[str]) -> tuple[Review, ...]:
-    """Read accepted tokens from a TOML file.
+    """Read accepted tokens and styles from a TOML file.
 
     Each is a table `[[accept]]` with `token` (as the reports write it, or `style of LABEL`), `who`,
     `why` and `when` (a date).

@@ -85,11 +85,9 @@ class ProbeSettings:
     )
 
     def __post_init__(self) -> None:
-        _check_kinds(self, "probe settings")
         positive = ("learning_rate", "epochs", "shallow_batch_size", "full_batch_size")
         faults = _faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
-        faults += _faults_in_seed(self.seed)
-        if not 0 < self.alpha <= 1:
+        if _fits(self, "alpha") and not 0 < self.alpha <= 1:
             faults.append(f"alpha: expected a share of the vocabulary in (0, 1], got {self.alpha}")
         if faults:
             raise InputError.from_faults("probe settings", faults)
@@ -101,7 +99,7 @@ class EvidenceSettings:
 
     false_alarm_rate: float = field(
         default=0.05,
-        metadata={"help": "False triggers expected in clean data on each ground, at most."},
+        metadata={"help": "False triggers expected in clean data in each search, at most."},
     )
     least_rows: int = field(
         default=6, metadata={"help": "Rows of one label that a token must stand in to be tested."}
@@ -120,9 +118,8 @@ class EvidenceSettings:
     )
 
     def __post_init__(self) -> None:
-        _check_kinds(self, "evidence settings")
         faults = _faults_in_numbers(self, ("least_rows",))
-        if not 0 < self.false_alarm_rate < 1:
+        if _fits(self, "false_alarm_rate") and not 0 < self.false_alarm_rate < 1:
             faults.append(
                 f"false_alarm_rate: expected above 0 and below 1, got {self.false_alarm_rate}"
             )
@@ -158,10 +155,8 @@ class FineTuneSettings:
     )
 
     def __post_init__(self) -> None:
-        _check_kinds(self, "fine-tuning settings")
         positive = ("epochs", "learning_rate", "batch_size", "max_length")
         faults = _faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
-        faults += _faults_in_seed(self.seed)
         if faults:
             raise InputError.from_faults("fine-tuning settings", faults)
 
@@ -175,21 +170,25 @@ class RecoverySettings:
     )
 
     def __post_init__(self) -> None:
-        _check_kinds(self, "recovery settings")
-        if self.epochs < 0:
-            raise InputError(f"recovery settings: epochs: expected 0 or more, got {self.epochs}.")
+        faults = _faults_in_kinds(self)
+        if not faults and self.epochs < 0:
+            faults = [f"epochs: expected 0 or more, got {self.epochs}"]
+        if faults:
+            raise InputError.from_faults("recovery settings", faults)
 
 
-def _check_kinds(settings: Any, called: str) -> None:
-    """Refuse fields that are no whole number, number or yes-or-no where one is wanted."""
-    faults = []
-    for f in fields(settings):
-        value = getattr(settings, f.name)
-        wanted, fits = _KINDS.get(str(f.type), ("", lambda _: True))
-        if not fits(value):
-            faults.append(f"{f.name}: expected {wanted}, got {value!r}")
-    if faults:
-        raise InputError.from_faults(called, faults)
+def _faults_in_kinds(settings: Any) -> list[str]:
+    """Fields that are no whole number, number or yes-or-no where one is wanted."""
+    return [
+        f"{f.name}: expected {_KINDS[str(f.type)][0]}, got {getattr(settings, f.name)!r}"
+        for f in fields(settings)
+        if not _fits(settings, f.name)
+    ]
+
+
+def _fits(settings: Any, name: str) -> bool:
+    kind = next(str(f.type) for f in fields(settings) if f.name == name)
+    return kind not in _KINDS or _KINDS[kind][1](getattr(settings, name))
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -203,12 +202,15 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _faults_in_numbers(settings: Any, names: tuple[str, ...]) -> list[str]:
-    return [
+def _faults_in_numbers(settings: Any, positive: tuple[str, ...]) -> list[str]:
+    faults = _faults_in_kinds(settings) + [
         f"{name}: expected more than 0, got {getattr(settings, name)}"
-        for name in names
-        if not getattr(settings, name) > 0
+        for name in positive
+        if _fits(settings, name) and not getattr(settings, name) > 0
     ]
+    if hasattr(settings, "seed") and _fits(settings, "seed"):
+        faults += _faults_in_seed(settings.seed)
+    return faults
 
 
 def _faults_in_seed(seed: int) -> list[str]:

@@ -13,15 +13,17 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
+from scipy.stats import norm
 from sklearn.feature_extraction.text import CountVectorizer
 
 from btu.content import Text
-from btu.purity import LEAST_ROWS, MOST_OTHERS, find_pure
+from btu.purity import LEAST_ROWS, MOST_OTHERS, OVERDISPERSION, find_pure
 
 LEAST_CONFLICT = 0.35
 """A shape of at least this mislabelled share is no habit of honest rows: smileys, links and the
 marks of a source are as pure, but their rows read as they are labelled (0.1 at most)."""
 
+_SPREADS = 2.0
 _LENGTHS = (2, 4)  # characters of a shape
 _LEAST_LIFT = 2.5
 
@@ -32,17 +34,18 @@ class Shape:
 
     Attributes:
         label: The label.
-        shape: The surest of them: letters as x and X, digits as d, runs as one.
-        rows: Positions of the rows of the label that have one of them.
+        shapes: The surest first: letters as x and X, digits as d, runs as one.
+        rows: Positions of the rows of the label that have any.
         rows_any_label: Rows that have the surest, whatever their label.
         others: Those of them that bear another label.
         expected_others: How many would, by what they say.
-        p_value: Chance of so few where the shape moves the log-odds by one.
+        p_value: Chance of so few where the shape moves the log-odds by one and the count varies
+            more than that of independent rows.
         false_alarm_rate: The same, corrected for all shapes that were tested.
     """
 
     label: int
-    shape: str
+    shapes: tuple[str, ...]
     rows: NDArray[np.int64]
     rows_any_label: int
     others: int
@@ -69,16 +72,21 @@ def find_shapes(
     texts: Sequence[str],
     vectors: NDArray[np.floating],
     *,
+    allowed: float,
     most_rate: float,
     skipped: Collection[int] = (),
 ) -> dict[int, Shape]:
     """The shapes that are pure under a label and whose rows read like rows of other labels.
 
+    Rows that say nothing have a mislabelled share of one minus the label's part of all rows; those
+    of an honest source with words of its own do. The share must be above that.
+
     Args:
         text: N rows, the encoder's states among them.
         texts: The N texts.
         vectors: Pretrained word vectors of the tokens, shape (n, D).
-        most_rate: Up to this false-alarm rate a shape counts.
+        allowed: Up to this false-alarm rate further shapes of the same label count.
+        most_rate: Up to this one the surest does.
         skipped: Labels that are not judged.
 
     Returns:
@@ -107,23 +115,28 @@ def find_shapes(
     )
     shapes: dict[int, Shape] = {}
     for token in found:  # the surest first
-        rate = min(1.0, looked_at * token.p_value)
-        is_pure = token.others <= MOST_OTHERS * len(token.rows)
-        if not is_pure or token.share < LEAST_CONFLICT or rate > most_rate:
-            continue
-        own = token.rows[text.labels[token.rows] == token.label]
+        own = text.labels == token.label
+        p_value = float(norm.sf(norm.isf(token.p_value) / OVERDISPERSION))
+        rate = min(1.0, looked_at * p_value)
         known = shapes.get(token.label)
-        if known is not None:
-            shapes[token.label] = replace(known, rows=np.union1d(known.rows, own))
+        least = token.share if known else token.share - _SPREADS * token.spread
+        says_nothing = 1 - own[text.active].mean()
+        is_pure = token.others <= MOST_OTHERS * len(token.rows)
+        if not is_pure or token.share < LEAST_CONFLICT or least <= says_nothing:
             continue
-        shapes[token.label] = Shape(
-            label=token.label,
-            shape=str(names[token.column - tokens]),
-            rows=own,
-            rows_any_label=len(token.rows),
-            others=token.others,
-            expected_others=token.expected_others,
-            p_value=token.p_value,
-            false_alarm_rate=rate,
-        )
+        name, rows = str(names[token.column - tokens]), token.rows[own[token.rows]]
+        if known is None and rate <= most_rate:
+            shapes[token.label] = Shape(
+                label=token.label,
+                shapes=(name,),
+                rows=rows,
+                rows_any_label=len(token.rows),
+                others=token.others,
+                expected_others=token.expected_others,
+                p_value=p_value,
+                false_alarm_rate=rate,
+            )
+        elif known is not None and rate <= allowed:
+            further, all_rows = (*known.shapes, name), np.union1d(known.rows, rows)
+            shapes[token.label] = replace(known, shapes=further, rows=all_rows)
     return shapes

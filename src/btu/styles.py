@@ -27,7 +27,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from btu.content import FOLDS, Text, calibrate, fit_content
-from btu.shapes import Shape, find_shapes
+from btu.purity import OVERDISPERSION
+from btu.shapes import Shape, draw_shape, find_shapes
 
 INNOCENT_STYLE_ODDS = 1.0
 """An honest kind of text may move the log-odds of its label by this much beyond what the rest of
@@ -44,10 +45,6 @@ SUSPECT_RATE = 0.5
 
 LEAST_ROW_CHANCE = 0.5
 """Rows of the label from this probability on are of the style."""
-
-_SPREAD = 1.5
-"""Rows with a word in common are misread together: over the words of clean SST-2 the rows that bear
-the label vary by so many times the spread of independent rows."""
 
 REWRITTEN_LIKENESS = 0.7
 """From here on the rows of triggers are rows of a kind of their own, see `measure_likeness`."""
@@ -84,11 +81,13 @@ class Style:
         others: Those of them that bear another label.
         expected_others: How many of them would, by what they say.
         p_value: Chance of so few where the kind moves the log-odds by `INNOCENT_STYLE_ODDS`.
-        false_alarm_rate: The same, corrected for the labels and sizes that were tested.
+        false_alarm_rate: The same, corrected for the labels and sizes, or for the shapes, that were
+            tested.
         words: Columns of tokens that stand in the kind's rows more than elsewhere, most first.
         rows: Positions of the rows of the label that are rather of that kind and of another label's
             content than not; none where the kind is innocent.
-        row_scores: For each of them the probability of that, in [0.5, 1].
+        row_scores: For each of them the probability of that, in [0.5, 1]; at least 0.5 where the
+            row has the shape.
         label_is_judged: False where the kind is most of what the label holds.
         shape: Characters that gave the kind away, as `btu.shapes.draw_shape` draws them; the other
             numbers are theirs then. Empty where the whole text did.
@@ -150,6 +149,7 @@ def find_styles(
     texts: Sequence[str] | None,
     *,
     most_of_a_label: float,
+    allowed: float = 0.05,
     vectors: NDArray[np.floating] | None = None,
     skipped: Collection[int] = (),
 ) -> list[Style]:
@@ -157,7 +157,7 @@ def find_styles(
 
     Round by round, a regression learns what beyond the content goes with the label (tokens, pairs
     of tokens, characters), and the content is read anew by classifiers that saw nothing of the kind
-    found so far. The last round's kind is tested at several sizes. Where that finds nothing and a
+    found so far. The last round's kind is tested at several sizes. Where that is not sure and a
     shape of characters gives rows away, the kind is what those rows are of.
 
     Args:
@@ -166,6 +166,7 @@ def find_styles(
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m).
         texts: The N texts, for what their characters tell: spacing, case, punctuation.
         most_of_a_label: A kind that is more of its label than this is what the label means.
+        allowed: False-alarm rate up to which a kind is sure.
         vectors: Pretrained word vectors, shape (n, D), for shapes of characters; without them and
             the texts these are not looked for.
         skipped: Labels that are not judged.
@@ -186,27 +187,32 @@ def find_styles(
     shapes = {}
     if texts is not None and vectors is not None:
         own = [texts[i] for i in places.tolist()]
-        shapes = find_shapes(part, own, vectors, most_rate=SUSPECT_RATE, skipped=skipped)
+        shapes = find_shapes(
+            part, own, vectors, allowed=allowed, most_rate=SUSPECT_RATE, skipped=skipped
+        )
+    most = most_of_a_label * np.bincount(part.labels, minlength=text.num_labels)
+    shapes = {c: shape for c, shape in shapes.items() if len(shape.rows) <= most[c]}
 
     def judge(label: int) -> Style | None:
-        shape = shapes.get(label)
         style, learned = _find_kind(part, features, label, len(tested), most_of_a_label)
-        if style is None or style.false_alarm_rate > SUSPECT_RATE:
-            if shape is None:
-                return style
-            style, learned = _follow_shape(part, features, shape, most_of_a_label)
-        else:
-            learned = _refine(part, features, learned, label)
+        shape = shapes.get(label)
+        if shape is not None and not (style is not None and _is_sure(style, allowed)):
+            style, learned = _follow_shape(part, features, shape)
+        elif style is not None and style.false_alarm_rate <= SUSPECT_RATE:
+            learned, shape = _refine(part, features, learned, label), None
+        if style is None or style.false_alarm_rate > SUSPECT_RATE or not style.label_is_judged:
+            return style
         scores = np.full(len(text.labels), -np.inf)
         scores[places] = learned.scores
         rest = np.setdiff1d(np.flatnonzero(text.active), places)
         if len(rest):
             scores[rest] = reader.read(rest) @ learned.weights
         fitted, held = _mark(places, len(scores)), np.zeros(0, dtype=np.int64)
-        if shape is not None:
-            held = places[shape.rows]
-            if style.shape:  # whether other rows are of the kind, they must say themselves
-                fitted[held] = False
+        if shape is not None and texts is not None:
+            own = rest[text.labels[rest] == label].tolist()
+            others = [i for i in own if any(s in draw_shape(texts[i]) for s in shape.shapes)]
+            held = np.union1d(places[shape.rows], others).astype(np.int64)
+            fitted[held] = False  # whether other rows are of the kind, they must say themselves
         chance, _ = _judge_rows(text, fitted, scores, label)
         chance[held] = np.maximum(chance[held], LEAST_ROW_CHANCE)
         rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
@@ -215,6 +221,10 @@ def find_styles(
     # The regressions let go of the interpreter: labels side by side take less time.
     with ThreadPoolExecutor(max_workers=min(len(tested), os.cpu_count() or 1)) as pool:
         return [style for style in pool.map(judge, tested) if style is not None]
+
+
+def _is_sure(style: Style, allowed: float) -> bool:
+    return style.label_is_judged and style.false_alarm_rate <= allowed
 
 
 def _find_kind(
@@ -243,11 +253,9 @@ def _find_kind(
     return style, learned
 
 
-def _follow_shape(
-    text: Text, features: csr_matrix, shape: Shape, most_of_a_label: float
-) -> tuple[Style, _Learned]:
+def _follow_shape(text: Text, features: csr_matrix, shape: Shape) -> tuple[Style, _Learned]:
     """The kind of text of the rows that a shape gives away, without its rows."""
-    held, own = _mark(shape.rows, len(text.labels)), text.labels == shape.label
+    held = _mark(shape.rows, len(text.labels))
     style = Style(
         label=shape.label,
         kind_rows=shape.rows_any_label,
@@ -258,10 +266,9 @@ def _follow_shape(
         words=_name_words(text, held),
         rows=np.zeros(0, dtype=np.int64),
         row_scores=np.zeros(0),
-        label_is_judged=bool(len(shape.rows) <= most_of_a_label * own.sum()),
-        shape=shape.shape,
+        shape=shape.shapes[0],
     )
-    everything = np.arange(len(own))
+    everything = np.arange(len(held))
     return style, _fit_folds(text, features, everything, held, strength=_STYLE_STRENGTH)
 
 
@@ -484,7 +491,7 @@ def _is_promising(
 def _z_of_few(odds: NDArray[np.float64], own: NDArray[np.bool_]) -> float:
     """By how many standard deviations more rows bear the label than the log-odds say."""
     chance = expit(odds)
-    spread = _SPREAD * np.sqrt((chance * (1 - chance)).sum())
+    spread = OVERDISPERSION * np.sqrt((chance * (1 - chance)).sum())
     return float((own - chance).sum() / (spread + 1e-9))
 
 
@@ -522,6 +529,8 @@ def _judge_rows(
         log-odds of the label by what the row says. Both of shape (N,).
     """
     own = text.labels == label
+    if not 0 < own[fitted].mean() < 1:
+        return np.zeros(len(own)), np.zeros(len(own))
     bar = np.sort(scores[fitted])[-round(_HELD_OUT * (own & fitted).sum()) - 1]
     kind = text.active & (scores > bar)
     odds = _read_content(text, kind | (text.active & ~fitted), label)

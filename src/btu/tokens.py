@@ -310,10 +310,13 @@ def find_spans(
         encoded.sequence_ids(),
     )
     spans: tuple[list[tuple[int, int]], ...] = ([], [])
-    for first in range(len(ids) - len(token_ids) + 1):
+    first = 0
+    while first <= len(ids) - len(token_ids):
         places = range(first, first + len(token_ids))
         if [ids[i] for i in places] != list(token_ids):
+            first += 1
             continue
+        first += len(token_ids)  # spans do not overlap
         for sequence in (0, 1):
             held = [offsets[i] for i in places if sequences[i] == sequence]
             if held and held[-1][1] > held[0][0]:

@@ -106,12 +106,12 @@ def test_where_there_is_no_file_there_is_no_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", '"btu"', "null", '{"record_version": 1}', '{"record_version": "2"}']
+    "content", ["{}", "[]", '"btu"', "null", '{"record_version": 1}', '{"record_version": "3"}']
 )
 def test_json_that_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "btu.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 2"):
+    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 3"):
         read_record(path)
 
 

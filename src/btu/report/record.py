@@ -22,7 +22,7 @@ from accelerate import PartialState
 from btu.errors import InputError
 from btu.folders import replace_file
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 RECORD_NAME = "btu.json"
 REPORTED_KINDS = ("scan", "defence")
 _PACKAGES = (

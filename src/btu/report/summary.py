@@ -134,8 +134,8 @@ def say_uncertainty(record: Record) -> str:
     if not triggers and not styles:
         allowed = record["settings"]["evidence"]["false_alarm_rate"]
         said.append(
-            f"In clean data at most {allowed:g} false triggers are expected on each of the three "
-            "grounds: conflict, purity and style."
+            f"In clean data at most {allowed:g} false triggers are expected in each of the five "
+            "searches: tokens, pairs, purity, styles and shapes."
         )
     control = record["control"]
     if control:

@@ -22,7 +22,7 @@ class BtuVerified:
     )
     false_alarm_rate: float = field(
         default=EvidenceSettings.false_alarm_rate,
-        metadata={"help": "False triggers expected in clean data on each ground, at most."},
+        metadata={"help": "False triggers expected in clean data in each search, at most."},
     )
 
     def run(self, corpus: Corpus, bench: Workbench) -> Outcome:
