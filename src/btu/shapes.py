@@ -85,7 +85,7 @@ def find_shapes(
         text: N rows, the encoder's states among them.
         texts: The N texts.
         vectors: Pretrained word vectors of the tokens, shape (n, D).
-        allowed: Up to this false-alarm rate further shapes of the same label count.
+        allowed: Up to this false-alarm rate of independent rows further shapes of the label count.
         most_rate: Up to this one the surest does.
         skipped: Labels that are not judged.
 
@@ -136,7 +136,7 @@ def find_shapes(
                 p_value=p_value,
                 false_alarm_rate=rate,
             )
-        elif known is not None and rate <= allowed:
+        elif known is not None and looked_at * token.p_value <= allowed:
             further, all_rows = (*known.shapes, name), np.union1d(known.rows, rows)
             shapes[token.label] = replace(known, shapes=further, rows=all_rows)
     return shapes
