@@ -14,6 +14,7 @@ FLOORS = (
         "settings",
         "progress",
         "drift",
+        "repeats",
         "content",
         "purity",
         "shapes",

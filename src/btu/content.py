@@ -50,13 +50,27 @@ def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float
 
 @dataclass(frozen=True)
 class Text:
-    """A corpus as the tests see it; rows that are not active were judged poisoned before."""
+    """A corpus as the tests see it; rows that are not active were judged poisoned before.
+
+    Rows that repeat others are learned from like all rows and count for nothing.
+    """
 
     presence: csr_matrix
     states: NDArray[np.floating] | None
     labels: NDArray[np.int64]
     num_labels: int
     active: NDArray[np.bool_]
+    repeats: NDArray[np.bool_] | None = None
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Active rows that repeat no other row, shape (N,)."""
+        return self.active if self.repeats is None else self.active & ~self.repeats
+
+    def drop_repeats(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some rows that repeat no other; all of them where each does."""
+        told = rows if self.repeats is None else rows[~self.repeats[rows]]
+        return told if len(told) else rows
 
     @cached_property
     def bag(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -69,10 +83,11 @@ class Text:
         return fit_states(self, ~self.active)
 
     def measure_lift(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Active rows that hold each token, by label, and the label lifts, both of shape (n, K)."""
-        parts = [self.presence[self.active & (self.labels == c)] for c in range(self.num_labels)]
+        """Counted rows that hold each token, by label, and the label lifts, each shape (n, K)."""
+        counted = self.counted
+        parts = [self.presence[counted & (self.labels == c)] for c in range(self.num_labels)]
         counts = np.stack([np.asarray(part.sum(axis=0)).ravel() for part in parts], axis=1)
-        totals = np.bincount(self.labels[self.active], minlength=self.num_labels)
+        totals = np.bincount(self.labels[counted], minlength=self.num_labels)
         return counts.astype(np.int64), measure_label_lift(counts, totals)
 
     def folds(self) -> NDArray[np.int64]:

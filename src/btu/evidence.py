@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 from btu.content import Scale, Text, fit_content, fit_states, measure_label_lift
 from btu.purity import MOST_OTHERS, PureToken, find_pure, hold_together
+from btu.repeats import find_repeats
 from btu.settings import EvidenceSettings
 from btu.styles import (
     REWRITTEN_LIKENESS,
@@ -76,7 +77,8 @@ class TokenTest:
         label: The over-represented label.
         companions: Columns that mostly stand in the same rows, the token itself among them,
             ascending: the words of a sentence hide behind each other and are judged together.
-        rows: Positions of the rows that hold them and bear the label.
+        rows: Positions of the rows that hold them and bear the label. For the numbers, rows that
+            repeat others count once.
         rows_any_label: Rows that hold them, whatever their label.
         label_lift: Of the token under the label, in standard deviations.
         mislabelled_share: Estimated share of `rows` whose text belongs to another label: 0 where
@@ -348,7 +350,9 @@ def find_evidence(
     """
     settings = settings or EvidenceSettings()
     active = np.ones(len(labels), dtype=bool)
-    text, waiting = Text(presence, states, labels, num_labels, active), set(accepted)
+    repeats = find_repeats(presence, labels)
+    text = Text(presence, states, labels, num_labels, active, repeats)
+    waiting = set(accepted)
     search = _find_triggers(text, set(proposed), waiting, settings)
     text, found, tests, unjudged = search.text, search.found, search.tests, search.unjudged
     skipped, pairs_tested = set(unjudged), 0
@@ -670,18 +674,18 @@ class _Candidate:
 def _screen(text: Text, settings: EvidenceSettings, first: int = 0) -> tuple[list[_Candidate], int]:
     """Tokens, from a first column on, that stand out by label and text; how many were looked at."""
     margins, weights, folds = text.bag
-    presence, labels, active = text.presence, text.labels, text.active
+    presence, labels, counted = text.presence, text.labels, text.counted
     counts, lift = text.measure_lift()
-    totals = np.bincount(labels[active], minlength=text.num_labels)
+    totals = np.bincount(labels[counted], minlength=text.num_labels)
     columns = presence.tocsc()
     looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
     looked_at[:first] = False
     candidates = []
     for c in np.flatnonzero(totals):
-        scale = Scale.of(margins[:, c], labels == c, active)
+        scale = Scale.of(margins[:, c], labels == c, text.active)
         for column in np.flatnonzero(looked_at[:, c]).tolist():
             holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
-            rows = holds[active[holds] & (labels[holds] == c)]
+            rows = holds[counted[holds] & (labels[holds] == c)]
             inside = np.asarray(presence[rows].mean(axis=0)).ravel()
             outside = (counts[:, c] - inside * len(rows)) / max(1, totals[c] - len(rows))
             companions = np.flatnonzero(inside - outside >= _COMPANION_SHARE)
@@ -727,12 +731,13 @@ def _test(
         rows = np.flatnonzero(pattern & (text.labels == c))
         own, known = text.labels == c, text.active & ~held_out
         scale = Scale.of(margins[:, c], own, known)
-        share, spread = scale.estimate(margins[rows, c])
+        told = text.drop_repeats(rows)
+        share, spread = scale.estimate(margins[told, c])
         by_states, alone = None, None
         if pooled is not None:
-            by_states, _ = Scale.of(pooled[:, c], own, known).estimate(pooled[rows, c])
+            by_states, _ = Scale.of(pooled[:, c], own, known).estimate(pooled[told, c])
             if share >= TRIGGER_SHARE and by_states >= TRIGGER_SHARE_BY_STATES:
-                alone = _estimate_alone(text, pattern, rows, c)
+                alone = _estimate_alone(text, pattern, told, c)
         p_value = float(norm.sf((share - INNOCENT_SHARE) / spread))
         rate = min(1.0, 2 * p_value * share_of[candidate.column in proposed])
         test = TokenTest(
@@ -770,12 +775,13 @@ def _narrow(
     c, best = test.label, (0.0, test)
     scale = Scale.of(margins[:, c], text.labels == c, known)
     for other in others:
-        both = np.isin(test.rows, other.rows)
+        told = text.drop_repeats(test.rows)
+        both = np.isin(told, other.rows)
         few = min(both.sum(), (~both).sum()) < _LEAST_NARROWED
         if other.label != c or other.column in test.companions or few:
             continue
-        with_it, spread = scale.estimate(margins[test.rows[both], c])
-        without, rest_spread = scale.estimate(margins[test.rows[~both], c])
+        with_it, spread = scale.estimate(margins[told[both], c])
+        without, rest_spread = scale.estimate(margins[told[~both], c])
         sure = with_it - _NARROW_SPREADS * spread >= TRIGGER_SHARE
         if not sure or without + _NARROW_SPREADS * rest_spread > TRIGGER_SHARE_ALONE:
             continue
@@ -785,7 +791,7 @@ def _narrow(
             rows = np.flatnonzero(held & text.active & (text.labels == c))
             if len(rows) < _LEAST_NARROWED:
                 continue
-            share, spread = scale.estimate(margins[rows, c])
+            share, spread = scale.estimate(margins[text.drop_repeats(rows), c])
             narrowed = replace(
                 test,
                 companions=tuple(companions.tolist()),

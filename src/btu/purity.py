@@ -51,7 +51,7 @@ class PureToken:
         label: The label.
         companions: Columns that mostly stand in the same rows, the token itself among them.
         rows: Positions of the rows that hold the token, whatever their label.
-        others: Those of them that bear another label.
+        others: Those of them that bear another label, rows that repeat others left out.
         expected_others: How many of them would, by everything else in them.
         p_value: Chance of so few where the token moves the log-odds by `INNOCENT_ODDS`.
         label_lift: Of the token under the label, in standard deviations.
@@ -116,21 +116,24 @@ def find_pure(
         for column in np.flatnonzero(chosen).tolist():
             holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
             rows = np.sort(holds[text.active[holds]])
-            companions = _find_companions(text, rows[own[rows]], counts[:, c], column, own)
+            told = text.drop_repeats(rows)
+            companions = _find_companions(text, told[own[told]], counts[:, c], column, own)
             held = text.presence[rows][:, companions].toarray()
             bag = margins[rows, c] - (held * weights[folds[rows][:, None], companions, c]).sum(
                 axis=1
             )
-            odds = _odds(model, bag, pooled[rows, c]) + meaning[column]
-            others = int((~own[rows]).sum())
+            is_told = np.isin(rows, told)
+            odds = (_odds(model, bag, pooled[rows, c]) + meaning[column])[is_told]
+            others = int((~own[told]).sum())
             surprise = (expit(-odds).sum() - others) / np.sqrt((expit(odds) * expit(-odds)).sum())
             found.append((float(surprise), column, rows, companions, bag))
         found.sort(key=lambda f: -f[0])
         for _, column, rows, companions, bag in found[:_WORTH_TESTING]:
-            states = alone.predict(rows)[:, c]
-            odds = _odds(model, bag, states) + meaning[column]
-            others = int((~own[rows]).sum())
-            share, spread = scale.estimate(states[own[rows]])
+            states, told = alone.predict(rows)[:, c], text.drop_repeats(rows)
+            is_told = np.isin(rows, told)
+            odds = (_odds(model, bag, states) + meaning[column])[is_told]
+            others = int((~own[told]).sum())
+            share, spread = scale.estimate(states[own[rows] & is_told])
             tested.append(
                 PureToken(
                     column=column,
@@ -191,7 +194,7 @@ def _find_companions(
     own: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     inside = np.asarray(text.presence[rows].mean(axis=0)).ravel()
-    outside = (counts - inside * len(rows)) / max(1, int((own & text.active).sum()) - len(rows))
+    outside = (counts - inside * len(rows)) / max(1, int((own & text.counted).sum()) - len(rows))
     return np.union1d(np.flatnonzero(inside - outside >= _TOGETHER), [column])
 
 
