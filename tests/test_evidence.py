@@ -9,8 +9,9 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from btu.content import Scale, Text, measure_label_lift
-from btu.evidence import Evidence, find_evidence, measure_control
-from btu.styles import measure_likeness
+from btu.control import measure_control
+from btu.evidence import Evidence, find_evidence
+from btu.likeness import measure_likeness
 
 
 def test_the_lift_is_the_z_score_of_a_binomial_count():
@@ -173,7 +174,7 @@ def test_a_token_that_the_surest_trigger_made_look_guilty_is_cleared_once_that_i
     guilty = read(presence, labels).tests[0]
     honest = replace(guilty, column=0, rows=np.flatnonzero(labels == 1)[-30:], p_value=1e-9)
     rounds = iter([[guilty, honest], []])
-    monkeypatch.setattr("btu.evidence._test", lambda *_: next(rounds))
+    monkeypatch.setattr("btu.search.judge_candidates", lambda *_: next(rounds))
     evidence = read(presence, labels)
     assert name_triggers(evidence) == {(guilty.column, 1)}
     assert set(np.flatnonzero(evidence.flagged)) == set(guilty.rows)
@@ -353,7 +354,7 @@ def test_the_control_deals_tokens_anew_and_keeps_their_label_counts(attacked, mo
         seen.append((dealt.toarray(), own))
         return Evidence.of([], tested=0, rows=len(own))
 
-    monkeypatch.setattr("btu.evidence.find_evidence", keep)
+    monkeypatch.setattr("btu.control.find_evidence", keep)
     flagged = np.arange(len(labels)) < 60
     control = measure_control(csr_matrix(presence), labels, num_labels=2, flagged=flagged)
     ((after, own),) = seen

@@ -10,8 +10,9 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
 from btu.content import StatesAlone, Text
-from btu.evidence import find_evidence, judge
+from btu.evidence import find_evidence
 from btu.purity import measure_so_few
+from btu.verdicts import judge
 
 WORDS, FILLER, OWN = 40, 12, 4  # opinions of each label, other words, columns of the attacker
 

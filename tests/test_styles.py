@@ -8,16 +8,11 @@ from scipy.sparse import csr_matrix
 
 from btu.content import Text
 from btu.evidence import find_evidence
+from btu.kinds import judge_rows
 from btu.settings import EvidenceSettings
 from btu.shapes import draw_shape, find_shapes
-from btu.styles import (
-    SUSPECT_RATE,
-    Style,
-    _find_kind,
-    _judge_rows,
-    find_styles,
-    judge_style,
-)
+from btu.styles import Style, _find_kind, find_styles, judge_style
+from btu.verdicts import SUSPECT_RATE
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
 STYLE = 2 * OPINIONS + FILLER  # the first column of the style
@@ -190,7 +185,7 @@ def test_a_kind_that_no_honest_row_shows_is_found():
     scores[rows] = 1.0
     fitted = np.ones(len(labels), dtype=bool)
     fitted[np.flatnonzero(labels == 1)[-600:]] = False
-    chance, _ = _judge_rows(text, fitted, scores, 1)
+    chance, _ = judge_rows(text, fitted, scores, 1)
     assert (chance[rows[:100]] > 0.5).mean() > 0.9
     assert not chance[np.setdiff1d(np.arange(len(labels)), rows)].any()
 
@@ -223,7 +218,7 @@ def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):
 
 def test_the_p_value_is_that_of_clumped_rows():
     """Against a simulation: rows in pairs vary by the root of two times as much as single ones."""
-    from btu.styles import _z_of_few
+    from btu.kinds import _z_of_few
 
     rng = np.random.default_rng(0)
     odds = np.full(400, 0.3)

@@ -11,19 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.content import measure_label_lift
+from btu.control import Control
 from btu.corpus import Corpus
 from btu.drift import count_by_frequency
 from btu.errors import InputError
-from btu.evidence import (
-    FLAGGED_SCORE,
-    Control,
-    Evidence,
-    Ground,
-    TokenTest,
-    Verdict,
-)
+from btu.evidence import FLAGGED_SCORE, Evidence
 from btu.reviews import Review
 from btu.styles import Style
+from btu.verdicts import Ground, TokenTest, Verdict
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
@@ -100,7 +95,7 @@ class TokenFinding:
 
 @dataclass(frozen=True)
 class TokenEvidence:
-    """Whether the text of a token's rows agrees with their label; see `btu.evidence.TokenTest`.
+    """Whether the text of a token's rows agrees with their label; see `btu.verdicts.TokenTest`.
 
     Attributes:
         label: The label under which the token was tested.

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from btu.conflict import TOGETHER_SHARE
 from btu.embeddings import load_tokenizer
 from btu.errors import InputError
-from btu.evidence import TOGETHER_SHARE
 from btu.report.record import RECORD_NAME, read_record
 from btu.tokens import tokenize_texts
 

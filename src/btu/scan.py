@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.content import measure_label_lift
+from btu.control import measure_control
 from btu.corpus import Corpus, load_corpus
 from btu.embeddings import (
     embedding_weight,
@@ -23,7 +24,7 @@ from btu.embeddings import (
     load_tokenizer,
     longest_text,
 )
-from btu.evidence import find_evidence, measure_control
+from btu.evidence import find_evidence
 from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
 from btu.reviews import Review, load_reviews, name_style

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from btu.bench.figures import close_figure, open_figure
-from btu.evidence import INNOCENT_SHARE, TRIGGER_SHARE
 from btu.report.text import show_text
+from btu.verdicts import INNOCENT_SHARE, TRIGGER_SHARE
 
 _LOOKS = {
     "trigger": {"color": "C3", "marker": "o"},

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence import FLAGGED_SCORE, INNOCENT_SHARE, TRIGGER_SHARE
+from btu.evidence import FLAGGED_SCORE
 from btu.report.summary import Record, clip, count, percent
 from btu.report.svg import COLOURS, close_axis, open_axis
 from btu.report.text import show_token
+from btu.verdicts import INNOCENT_SHARE, TRIGGER_SHARE
 
 _LOOKS = {
     "trigger": ("danger", "D"),

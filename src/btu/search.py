@@ -1,0 +1,143 @@
+"""The search for triggers: the surest one, then again without its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+
+from btu.conflict import COMPANION_SHARE, judge_candidates, screen
+from btu.content import Text
+from btu.settings import EvidenceSettings
+from btu.verdicts import TokenTest, accept, demote
+
+MOST_OF_A_LABEL = 0.5
+MOST_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search for triggers ends with: `text` has the rows that are left active."""
+
+    text: Text
+    found: list[TokenTest]
+    tests: list[TokenTest]
+    unjudged: set[int]
+    tested: int
+
+
+def find_triggers(
+    text: Text,
+    proposed: set[int],
+    accepted: set[int],
+    settings: EvidenceSettings,
+    *,
+    first: int = 0,
+    skipped: Collection[int] = (),
+) -> Search:
+    """The surest trigger and what stands with it, then again without its rows.
+
+    Args:
+        text: With the rows to look at active.
+        proposed: Columns that the probes propose.
+        accepted: Columns that a reviewer accepted.
+        settings: How strict.
+        first: Columns before this one are read and not tested.
+        skipped: Labels under which nothing is called a trigger.
+    """
+    found: list[TokenTest] = []
+    tests: list[TokenTest] = []
+    unjudged, tested, at_first = set(skipped), 0, text.active
+    for _ in range(MOST_ROUNDS):
+        candidates, tested_now = screen(text, settings, first)
+        tested = max(tested, tested_now)
+        tests = judge_candidates(text, candidates, proposed, tested, settings)
+        tests = [accept(t, settings) if t.column in accepted else t for t in tests]
+        new = pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
+        if not new:
+            break
+        found += new
+        active = text.active.copy()
+        for test in new:
+            active[test.rows] = False
+        if takes_too_much(new[0].label, text.labels, active):
+            unjudged.add(new[0].label)
+            own = text.labels == new[0].label
+            active[own] = at_first[own]
+        text = replace(text, active=active)
+    return Search(text, found, tests, unjudged, tested)
+
+
+def find_pairs(
+    before: Search,
+    pairs: csr_matrix,
+    members: NDArray[np.int64],
+    accepted: set[int],
+    settings: EvidenceSettings,
+) -> Search:
+    """The same search over pairs of neighbouring tokens, in the rows that no token explains."""
+    count = before.text.presence.shape[1]
+    words = np.flatnonzero((members >= 0).any(axis=1))  # two special tokens are no text
+    both = csr_matrix(hstack([before.text.presence, pairs[:, words]]))
+    active = before.text.active.copy()
+    for test in before.tests:
+        if test.verdict == "accepted":  # what the reviewer saw may hold a pair in all its rows
+            active[test.rows] = False
+    search = find_triggers(
+        replace(before.text, presence=both, active=active),
+        set(),
+        {int(np.searchsorted(words, c - count)) + count for c in accepted if c >= count},
+        settings,
+        first=count,
+        skipped=before.unjudged,
+    )
+    rows = np.asarray(before.text.presence.sum(axis=0)).ravel()
+
+    def name(test: TokenTest) -> TokenTest:
+        pair = int(words[test.column - count])
+        own = members[pair][members[pair] >= 0]
+        further = [members[words[c - count]] for c in test.companions if c >= count]
+        together = np.concatenate([[c for c in test.companions if c < count], own, *further])
+        companions = np.unique(together[together >= 0]).astype(int)
+        return replace(
+            test if test.label not in search.unjudged else demote(test, settings),
+            column=int(own[np.argmin(rows[own])]),
+            companions=tuple(companions.tolist()),
+            pair=pair,
+        )
+
+    return replace(
+        search,
+        found=[name(t) for t in search.found if t.label not in search.unjudged],
+        tests=[name(t) for t in (*search.found, *search.tests)],
+    )
+
+
+def pick_surest(triggers: list[TokenTest]) -> list[TokenTest]:
+    """The surest trigger, and what stands in the same rows.
+
+    The others wait until its rows are gone: poison that is still in the text bends every scale, and
+    honest words of the attacked label may then look like triggers.
+    """
+    if not triggers:
+        return []
+    surest = min(triggers, key=lambda t: (t.p_value, -t.mislabelled_share))
+    return [t for t in triggers if np.isin(t.rows, surest.rows).mean() >= COMPANION_SHARE]
+
+
+def takes_too_much(
+    label: int,
+    labels: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    most: float = MOST_OF_A_LABEL,
+) -> bool:
+    """Whether most rows of a label would be called poisoned.
+
+    Where each row has one telling word, its text says nothing without it: honest words of the label
+    then follow each other, and there is no other text left to compare them with.
+    """
+    own = labels == label
+    return bool(own.any() and active[own].mean() < 1 - most)
