@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from btu import Corpus, load_corpus
 from btu.cli import app
-from btu.readers import write_rows
+from btu.writers import write_rows
 from planted import FINETUNE, LABELS, MAX_LENGTH, PROBES, TRIGGER, token_id
 
 pytest_plugins = ["planted"]

@@ -7,8 +7,8 @@ import pandas
 import pytest
 
 from btu.corpus import load_corpus
-from btu.readers import write_rows
 from btu.report.record import load_record, write_record
+from btu.writers import write_rows
 from planted import MAX_LENGTH, TRIGGER
 
 pytest_plugins = ["planted"]

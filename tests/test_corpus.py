@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from btu.corpus import Corpus, load_corpus
 from btu.errors import InputError
-from btu.readers import write_rows
+from btu.writers import write_rows
 
 ROWS = {"text": ["good film", "bad film", "fine"], "label": ["pos", "neg", "pos"]}
 FORMATS = ["csv", "tsv", "jsonl", "parquet"]

@@ -25,10 +25,10 @@ import btu
 from btu import InputError, RecoverySettings, UnlearnCallback, load_corpus
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import poison_corpus, trigger_corpus
-from btu.defend import find_hanging_rows
 from btu.embeddings import hash_weights
 from btu.evaluate import load_saved
 from btu.metrics import measure_accuracy, measure_attack_success_rate, measure_detection
+from btu.recovery import find_hanging_rows
 from btu.settings import FineTuneSettings
 from btu.tokens import tokenize_corpus
 from planted import (

@@ -12,7 +12,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from btu.bench.readme import PAGES, RESULTS, render_files, render_page
 from btu.cli import main
-from btu.readers import write_rows
+from btu.writers import write_rows
 from tiny import build_tiny
 
 ROOT = Path(__file__).parent.parent

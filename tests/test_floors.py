@@ -32,7 +32,11 @@ FLOORS = (
     },
     {
         "corpus",
+        "table",
+        "delimited",
+        "formats",
         "readers",
+        "writers",
         "tokens",
         "embeddings",
         "finetune",
@@ -41,7 +45,7 @@ FLOORS = (
         "findings",
         "reviews",
     },
-    {"probes", "scan", "defend", "guard", "report", "exports"},
+    {"probes", "scan", "defend", "recovery", "callback", "guard", "report", "exports"},
     {"bench", "evaluate"},
     {"cli", "demo", "__init__", "__main__"},
 )

@@ -1,7 +1,8 @@
 """Backdoor Token Unlearning: train a clean text classifier on data that may be poisoned."""
 
+from btu.callback import UnlearnCallback
 from btu.corpus import Corpus, load_corpus
-from btu.defend import Defence, UnlearnCallback, defend
+from btu.defend import Defence, defend
 from btu.errors import InputError
 from btu.evaluate import evaluate
 from btu.findings import Findings, TokenEvidence, TokenFinding

@@ -29,7 +29,6 @@ from btu.evaluate import evaluate as evaluate_model
 from btu.exports import check_exports, export_rows
 from btu.folders import check_output_file, check_output_folder
 from btu.progress import show_progress
-from btu.readers import check_rows_path, write_rows
 from btu.report.cli import FailOn, is_failure, report
 from btu.report.record import build_record, render_json, write_record
 from btu.report.terminal import open_console, render_evaluation, render_lines, render_record
@@ -41,6 +40,7 @@ from btu.settings import (
     RecoverySettings,
     option_help,
 )
+from btu.writers import check_rows_path, write_rows
 
 app = typer.Typer(
     name="btu",

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from btu.errors import InputError
-from btu.readers import (
+from btu.readers import load_table
+from btu.table import (
     LISTED,
     Table,
-    load_table,
     render_list,
     render_nearest,
     render_value,

@@ -9,8 +9,9 @@ from typing import Any
 
 from btu.errors import InputError
 from btu.findings import Findings
-from btu.readers import load_table, write_rows
+from btu.readers import load_table
 from btu.report.text import neutralise_formula
+from btu.writers import write_rows
 
 _SPREADSHEETS = (".csv", ".tsv")
 

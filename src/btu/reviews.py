@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from btu.errors import InputError
-from btu.readers import render_nearest, render_value
+from btu.table import render_nearest, render_value
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import btu
 from btu.evaluate import evaluate_defence
 from btu.finetune import Classifier, finetune
-from btu.readers import write_rows
 from btu.report.record import build_record, write_record
 from btu.scan import load_material
 from btu.tokens import tokenize_corpus
+from btu.writers import write_rows
 from planted import (
     FINETUNE,
     MAX_LENGTH,

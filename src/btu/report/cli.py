@@ -11,7 +11,6 @@ import typer
 
 from btu.errors import InputError
 from btu.folders import check_output_file, replace_file
-from btu.readers import check_rows_path
 from btu.report.card import render_card, write_card
 from btu.report.compare import (
     compare_records,
@@ -25,6 +24,7 @@ from btu.report.record import load_record, render_json
 from btu.report.rows import list_rows, write_row_view
 from btu.report.sarif import render_sarif
 from btu.report.terminal import open_console, render_record
+from btu.writers import check_rows_path
 
 VIEWS = {"html": render_html, "md": render_markdown, "sarif": render_sarif, "card": render_card}
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from btu.corpus import load_corpus
 from btu.errors import InputError
-from btu.readers import check_rows_path, load_table, render_values, write_rows
+from btu.readers import load_table
 from btu.report.summary import Record
 from btu.report.text import neutralise_formula, show_text
+from btu.table import render_values
+from btu.writers import check_rows_path, write_rows
 
 ROW_COLUMNS = ("row", "is_backdoor_issue", "backdoor_score", "backdoor_tokens", "backdoor_label")
 _SPREADSHEET = (".csv", ".tsv")

@@ -11,11 +11,11 @@ from btu.defend import Defence
 from btu.errors import InputError
 from btu.findings import Findings
 from btu.folders import check_output_file, replace_file
-from btu.readers import render_nearest
 from btu.report.html import render_html
 from btu.report.markdown import render_markdown
 from btu.report.record import build_record, load_record, render_json
 from btu.report.sarif import render_sarif
+from btu.table import render_nearest
 
 _VIEWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ".html": render_html,
