@@ -1,5 +1,7 @@
 """Two everyday words in a row as a trigger, and characters that the model does not know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -7,7 +9,10 @@ from scipy.sparse import csr_matrix
 import btu
 from btu.bench.attacks.addsent import AddSent
 from btu.bench.attacks.poison import poison_corpus
+from btu.content import Text
 from btu.evidence import find_evidence
+from btu.search import find_phrases
+from btu.settings import EvidenceSettings
 from planted import (
     FINETUNE,
     LABELS,
@@ -167,6 +172,41 @@ def test_two_pairs_that_are_a_trigger_only_together_name_all_their_words():
 
 
 # ---- on texts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sentence_of_everyday_words_needs_fewer_rows_than_a_pair(seed, monkeypatch):
+    presence, pairs, members, labels = write_text(2000, seed=20 + seed)
+    rows = np.flatnonzero(labels == 0)[:15]
+    for pair in (0 * FILLERS + 1, 1 * FILLERS + 2, 2 * FILLERS + 3):
+        pairs[:, pair] = 0  # no honest row holds a part of the sentence
+        pairs[rows, pair] = 1
+    presence[np.ix_(rows, FIRST + np.arange(4))] = 1
+    labels[rows] = 1
+    every = EvidenceSettings(least_lift=0.0)  # made-up text has few pairs that a label leans to
+
+    def find_surest():
+        tests = read(presence, pairs, members, labels, settings=every).tests
+        return min(tests, key=lambda t: t.false_alarm_rate)
+
+    found = find_surest()
+    assert found.verdict == "trigger"
+    assert found.rows.tolist() == rows.tolist()
+    monkeypatch.setattr("btu.search.find_phrases", lambda *_: set())
+    assert find_surest().false_alarm_rate > 10 * found.false_alarm_rate
+
+
+def test_three_pairs_in_the_same_rows_are_a_phrase_and_two_are_none():
+    labels = np.repeat([0, 1], 50)
+    held = np.zeros((100, 7), dtype=np.float32)
+    held[:, 0] = 1  # a token
+    held[:20, 1:4] = 1  # a phrase of four tokens
+    held[20:40, 4:6] = 1  # of three tokens
+    held[20:90, 6] = 1  # stands elsewhere too
+    text = Text(csr_matrix(held), None, labels, 2, np.ones(100, dtype=bool))
+    assert find_phrases(text, 1, EvidenceSettings()) == {1}
+    rare = replace(text, active=np.arange(100) >= 18)  # two rows are too few to be tested
+    assert find_phrases(rare, 1, EvidenceSettings()) == set()
 
 
 @pytest.fixture(scope="module")
