@@ -29,6 +29,9 @@ TOGETHER_SHARE = 0.75
 """A row holds a trigger where it holds the token and this share of its companions."""
 
 COMPANION_SHARE = 0.5
+"""What stands in this share of a token's rows, beyond its share of the label's other rows, goes
+with the token; triggers this share of whose rows are the surest one's are judged with it."""
+
 _MOST_HELD_OUT = 0.65
 _MOST_CANDIDATES = 60
 _NARROW_SPREADS = 2.0
@@ -154,8 +157,8 @@ def _narrow(
     """
     c, best = test.label, (0.0, test)
     scale = Scale.of(margins[:, c], text.labels == c, known)
+    told = text.drop_repeats(test.rows)
     for other in others:
-        told = text.drop_repeats(test.rows)
         both = np.isin(told, other.rows)
         few = min(both.sum(), (~both).sum()) < _LEAST_NARROWED
         if other.label != c or other.column in test.companions or few:

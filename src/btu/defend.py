@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import (
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 
 from btu.corpus import Corpus, load_corpus
 from btu.embeddings import hash_weights, hide_tokens

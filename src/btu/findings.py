@@ -111,7 +111,7 @@ class TokenEvidence:
         false_alarm_rate: The same, corrected for all tokens that were tested.
         ground: conflict (the text of the rows contradicts their label) or purity (too few of them
             bear another label), which is weaker; the last two numbers belong to it.
-        others: Rows that hold the token and bear another label.
+        others: Rows that hold the token and bear another label, rows that repeat others left out.
         expected_others: How many would, by everything else in them.
     """
 

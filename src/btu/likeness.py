@@ -15,8 +15,8 @@ REWRITTEN_LIKENESS = 0.7
 """From here on the rows of triggers are rows of a kind of their own, see `measure_likeness`."""
 
 _ALWAYS_THERE = 0.95
-_REFINED_STRENGTH = 0.1
-_LEAST_FEATURE_ROWS = 5
+_STRENGTH = 0.1  # C of the logistic regression on tokens
+_LEAST_TOKEN_ROWS = 5
 
 
 def measure_likeness(
@@ -40,7 +40,7 @@ def measure_likeness(
     """
     known = np.zeros(len(text.labels), dtype=bool)
     known[np.concatenate(trigger_rows)] = True
-    use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_FEATURE_ROWS
+    use = np.asarray(text.presence.sum(axis=0)).ravel() >= _LEAST_TOKEN_ROWS
     use[list(companions)] = False
     # A frequent word of a trigger sentence is no companion, since most rows hold it, and yet
     # stands in all rows of the trigger.
@@ -52,8 +52,8 @@ def measure_likeness(
         return 0.5
     features, scores = text.presence[rows][:, use], np.zeros(len(rows))
     for fold in range(FOLDS):
-        model = LogisticRegression(
-            C=_REFINED_STRENGTH, solver="liblinear", class_weight="balanced"
-        ).fit(features[folds != fold], is_known[folds != fold])
+        model = LogisticRegression(C=_STRENGTH, solver="liblinear", class_weight="balanced").fit(
+            features[folds != fold], is_known[folds != fold]
+        )
         scores[folds == fold] = model.decision_function(features[folds == fold])
     return float(roc_auc_score(is_known, scores))

@@ -15,6 +15,8 @@ from btu.settings import EvidenceSettings
 from btu.verdicts import TokenTest, accept, demote
 
 MOST_OF_A_LABEL = 0.5
+"""A label that loses more of its rows than this is not judged, see `takes_too_much`."""
+
 MOST_ROUNDS = 12
 _PHRASE_PAIRS = 3
 _SAME_ROWS = 0.9
@@ -44,7 +46,8 @@ def find_triggers(
 
     Args:
         text: With the rows to look at active.
-        proposed: Columns that the probes propose.
+        proposed: Columns that have half of the allowed false alarms to themselves: what the probes
+            propose, or phrases.
         accepted: Columns that a reviewer accepted.
         settings: How strict.
         first: Columns before this one are read and not tested.
@@ -123,11 +126,10 @@ def find_pairs(
 
 
 def find_phrases(text: Text, first: int, settings: EvidenceSettings) -> set[int]:
-    """One pair of each phrase of four and more tokens that is tested.
+    """One pair of each phrase that is tested: three and more pairs that stand in the same rows.
 
-    The pairs of a phrase stand in the same rows. Honest text has a handful of phrases that a label
-    is over-represented with, where it has hundreds of such pairs: the sentence of an attacker is
-    confirmed by fewer rows so.
+    Honest text has a handful of phrases that a label is over-represented with, where it has
+    hundreds of such pairs: the sentence of an attacker is confirmed by fewer rows so.
 
     Args:
         text: Presence of tokens and of pairs of neighbours.

@@ -12,7 +12,6 @@ from btu.purity import MOST_OTHERS
 from btu.settings import EvidenceSettings
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
-
 Ground = Literal["conflict", "purity"]
 
 INNOCENT_SHARE = 0.25
@@ -68,7 +67,8 @@ class TokenTest:
         ground: What the verdict stands on. conflict: the text of the rows contradicts their label;
             purity: too few of them bear another label for what they say. That is weaker evidence:
             the rows' labels may be right, and a habit of the source looks the same.
-        others: Rows that hold the token and bear another label; None for a conflict.
+        others: Rows that hold the token and bear another label, rows that repeat others left out;
+            None for a conflict.
         expected_others: How many would, by everything else in them; None for a conflict.
         pair: Column of the pair of neighbouring tokens that was tested in the token's place, of
             which the token is the rarer one; None for a token.
