@@ -16,6 +16,7 @@ FLOORS = (
         "drift",
         "repeats",
         "content",
+        "topics",
         "purity",
         "verdicts",
         "conflict",

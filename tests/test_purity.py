@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from btu.content import StatesAlone, Text
 from btu.evidence import find_evidence
 from btu.purity import measure_so_few
-from btu.verdicts import judge
+from btu.verdicts import TOLD_APART, judge
 
 WORDS, FILLER, OWN = 40, 12, 4  # opinions of each label, other words, columns of the attacker
 
@@ -68,6 +68,24 @@ def test_a_word_in_rows_that_keep_their_label_is_found_by_its_purity(clean_label
     assert test.expected_others > 5
     assert test.mislabelled_share < 0.25
     assert test.false_alarm_rate < 0.05
+    assert abs(test.told_apart - 0.5) < 0.1
+
+
+@pytest.mark.parametrize(("terms", "verdict"), [(40, "suspect"), (3, "trigger")])
+def test_a_word_whose_rows_are_of_a_kind_is_a_suspect(clean_label, terms, verdict):
+    """Terms of a trade keep company of many kinds; an attacker may add a few words of his own."""
+    presence, labels, vectors, rows = clean_label
+    rng, column = np.random.default_rng(3), presence.shape[1] - 1
+    company = np.zeros((len(labels), terms), dtype=np.float32)
+    for row in [*rows.tolist(), *rng.permutation(len(labels))[:60].tolist()]:
+        company[row, rng.choice(terms, size=2, replace=False)] = 1
+    rare = rng.normal(size=(terms, vectors.shape[1])).astype(np.float32)
+    evidence = read(np.hstack([presence, company]), labels, np.vstack([vectors, rare]))
+    (test,) = [t for t in evidence.tests if (t.column, t.label) == (column, 1)]
+    assert test.ground == "purity"
+    assert test.false_alarm_rate < 0.05
+    assert (test.told_apart > TOLD_APART) == (verdict == "suspect")
+    assert test.verdict == verdict
 
 
 def test_without_states_or_word_vectors_purity_is_not_judged(clean_label):

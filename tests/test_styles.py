@@ -47,10 +47,11 @@ def encode(presence, seed=9):
     return presence @ vectors
 
 
-def search(presence, labels, *, num_labels=2, texts=None, **options):
+def search(presence, labels, *, num_labels=2, texts=None, vectors=None, **options):
     active = np.ones(len(labels), dtype=bool)
-    text = Text(csr_matrix(presence), encode(presence), labels, num_labels, active)
-    return find_styles(text, csr_matrix(presence), texts, most_of_a_label=0.5, **options)
+    matrix = csr_matrix(presence)
+    text = Text(matrix, encode(presence), labels, num_labels, active, vectors=vectors)
+    return find_styles(text, matrix, texts, most_of_a_label=0.5, **options)
 
 
 def confirmed(styles):
@@ -251,6 +252,11 @@ def test_the_verdict_follows_the_rate(rate, is_judged, verdict):
         label_is_judged=is_judged,
     )
     assert judge_style(style, 0.05).verdict == verdict
+    of_others = replace(style, beyond_others=0.02, beyond_own=0.05)
+    assert judge_style(of_others, 0.05).verdict == verdict
+    of_its_label = replace(style, beyond_others=0.05, beyond_own=0.02)
+    expected = "suspect" if verdict == "trigger" else verdict
+    assert judge_style(of_its_label, 0.05).verdict == expected
 
 
 # ---- shapes of characters
@@ -290,11 +296,11 @@ def spelled():
 
 
 def draw(presence, labels, texts, **options):
-    text = Text(csr_matrix(presence), encode(presence), labels, 2, np.ones(len(labels), bool))
+    active = np.ones(len(labels), dtype=bool)
     vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
-    return find_shapes(
-        text, texts, vectors, **{"allowed": 0.05, "most_rate": SUSPECT_RATE, **options}
-    ), vectors
+    text = Text(csr_matrix(presence), encode(presence), labels, 2, active, vectors=vectors)
+    chosen = {"allowed": 0.05, "most_rate": SUSPECT_RATE, **options}
+    return find_shapes(text, texts, **chosen), vectors
 
 
 def test_a_shape_of_relabelled_rows_gives_them_away(spelled):
@@ -383,9 +389,10 @@ def test_an_honest_source_with_words_and_spelling_of_its_own_is_no_style(seed):
         presence[row, first + rng.integers(40, size=8)] = 1
         presence[row, rng.integers(80 if sourced[row] else 120, size=3)] = 1
     states = presence @ np.random.default_rng(1).normal(size=(160, 24)).astype(np.float32)
-    text = Text(csr_matrix(presence), states, labels, 3, np.ones(count, dtype=bool))
-    texts, vectors = write_marks(count, np.flatnonzero(sourced)), np.zeros((160, 24))
-    styles = find_styles(text, csr_matrix(presence), texts, most_of_a_label=0.5, vectors=vectors)
+    active, vectors = np.ones(count, dtype=bool), np.zeros((160, 24))
+    text = Text(csr_matrix(presence), states, labels, 3, active, vectors=vectors)
+    texts = write_marks(count, np.flatnonzero(sourced))
+    styles = find_styles(text, csr_matrix(presence), texts, most_of_a_label=0.5)
     assert confirmed(styles) == []
 
 
@@ -398,13 +405,12 @@ def test_a_label_all_of_whose_rows_have_a_shape_is_no_fault():
     labels = labels.copy()
     labels[rows] = 2
     states = presence @ np.random.default_rng(1).normal(size=(presence.shape[1], 24))
-    text = Text(csr_matrix(presence), states, labels, 3, np.ones(900, dtype=bool))
     vectors = np.zeros((presence.shape[1], 24), dtype=np.float32)
+    active = np.ones(900, dtype=bool)
+    text = Text(csr_matrix(presence), states, labels, 3, active, vectors=vectors)
     texts = write_marks(900, rows)
     for most in (0.5, 1.0):
-        styles = find_styles(
-            text, csr_matrix(presence), texts, most_of_a_label=most, vectors=vectors
-        )
+        styles = find_styles(text, csr_matrix(presence), texts, most_of_a_label=most)
         assert confirmed(styles) == [] or most == 1.0
 
 

@@ -16,6 +16,7 @@ from scipy.stats import norm
 from btu.content import Scale, Text, fit_content, fit_states
 from btu.purity import hold_together
 from btu.settings import EvidenceSettings
+from btu.topics import measure_topic
 from btu.verdicts import (
     INNOCENT_SHARE,
     TRIGGER_SHARE,
@@ -23,6 +24,7 @@ from btu.verdicts import (
     TRIGGER_SHARE_BY_STATES,
     TokenTest,
     judge,
+    share_topic,
 )
 
 TOGETHER_SHARE = 0.75
@@ -61,7 +63,7 @@ def screen(text: Text, settings: EvidenceSettings, first: int = 0) -> tuple[list
     counts, lift = text.measure_lift()
     totals = np.bincount(labels[counted], minlength=text.num_labels)
     columns = presence.tocsc()
-    looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
+    looked_at = text.find_outstanding(settings.least_rows, settings.least_lift)
     looked_at[:first] = False
     candidates = []
     for c in np.flatnonzero(totals):
@@ -92,14 +94,27 @@ def judge_candidates(
     proposed: set[int],
     tested: int,
     settings: EvidenceSettings,
+    before: Collection[TokenTest] = (),
 ) -> list[TokenTest]:
-    """The candidates, judged by classifiers that saw none of their rows."""
+    """The candidates, judged by classifiers that saw none of their rows.
+
+    Args:
+        text: With the rows to look at active.
+        candidates: What `screen` found worth it.
+        proposed: Columns that share half of the allowed false alarms.
+        tested: How many columns were screened, for the correction.
+        settings: How strict.
+        before: Tests of an earlier search, whose rows may be about one thing.
+    """
     patterns = [_hold(text, t) for t in candidates]
     # What stands in most rows cannot be held out: nothing would be left to learn from.
     room = _MOST_HELD_OUT * text.active.sum()
     held_out = np.zeros(len(text.labels), dtype=bool)
     chosen = []
     for candidate, pattern in zip(candidates, patterns, strict=True):
+        told = text.drop_repeats(np.flatnonzero(pattern & (text.labels == candidate.label)))
+        if len(told) < settings.least_rows:  # few hold most of its companions
+            continue
         if (held_out | pattern).sum() <= room:
             held_out |= pattern
             chosen.append((candidate, pattern))
@@ -116,11 +131,21 @@ def judge_candidates(
         scale = Scale.of(margins[:, c], own, known)
         told = text.drop_repeats(rows)
         share, spread = scale.estimate(margins[told, c])
-        by_states, alone = None, None
+        by_states, alone, topic = None, None, None
         if pooled is not None:
             by_states, _ = Scale.of(pooled[:, c], own, known).estimate(pooled[told, c])
             if share >= TRIGGER_SHARE and by_states >= TRIGGER_SHARE_BY_STATES:
                 alone = _estimate_alone(text, pattern, told, c)
+        if share >= TRIGGER_SHARE:
+            towards = margins.copy()
+            towards[:, c] = -np.inf  # in a conflict the rows read like any label but their own
+            topic = measure_topic(
+                text,
+                told,
+                candidate.companions.tolist(),
+                among=~own,
+                reads_like=towards.argmax(axis=1),
+            )
         p_value = float(norm.sf((share - INNOCENT_SHARE) / spread))
         rate = min(1.0, 2 * p_value * share_of[candidate.column in proposed])
         test = TokenTest(
@@ -138,8 +163,12 @@ def judge_candidates(
             false_alarm_rate=rate,
             verdict="innocent",
             row_scores=scale.score(margins[rows, c], share),
+            topic_likeness=None if topic is None else topic[0],
+            topic_spread=None if topic is None else topic[1],
         )
-        tests.append(replace(test, verdict=judge(test, settings.false_alarm_rate)))
+        tests.append(test)
+    tests = [share_topic(t, (*tests, *before)) for t in tests]
+    tests = [replace(t, verdict=judge(t, settings.false_alarm_rate)) for t in tests]
     known = text.active & ~held_out
     return [_narrow(t, tests, text, margins, known) if t.verdict == "trigger" else t for t in tests]
 

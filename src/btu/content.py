@@ -48,11 +48,36 @@ def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float
     return np.divide(observed - rows * prior, spread, out=lift, where=spread > 0)
 
 
+def scale_least_lift(least_lift: float, label_rows: ArrayLike) -> NDArray[np.float64]:
+    """The least label lift for each label, lower for a label that most rows bear.
+
+    n rows that all bear a label have a lift of sqrt(n (1 - p) / p): where it has 90 % of the rows,
+    a third of what it is where it has half. As many pure rows are asked for in either.
+
+    Args:
+        least_lift: For a label of at most half the rows.
+        label_rows: Rows of each label, shape (K,).
+
+    Returns:
+        Shape (K,); infinite for a label that all rows bear.
+
+    Example:
+        >>> scale_least_lift(2.4, [80, 20])
+        array([1.2, 2.4])
+    """
+    rows = np.asarray(label_rows, dtype=float)
+    prior = rows / max(1.0, rows.sum())
+    possible = np.sqrt(np.divide(1 - prior, prior, out=np.ones_like(prior), where=prior > 0))
+    scaled: NDArray[np.float64] = least_lift * np.minimum(1.0, possible)
+    return np.where(prior < 1, scaled, np.inf)
+
+
 @dataclass(frozen=True)
 class Text:
     """A corpus as the tests see it; rows that are not active were judged poisoned before.
 
-    Rows that repeat others are learned from like all rows and count for nothing.
+    Rows that repeat others are learned from like all rows and count for nothing. The word vectors
+    are those of the first columns; what stands behind them (pairs of tokens) has none.
     """
 
     presence: csr_matrix
@@ -61,6 +86,7 @@ class Text:
     num_labels: int
     active: NDArray[np.bool_]
     repeats: NDArray[np.bool_] | None = None
+    vectors: NDArray[np.floating] | None = None
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -81,6 +107,21 @@ class Text:
     def pooled(self) -> NDArray[np.float64] | None:
         """What `fit_states` gives with no active row held out, fitted once."""
         return fit_states(self, ~self.active)
+
+    def find_outstanding(self, least_rows: int, least_lift: float) -> NDArray[np.bool_]:
+        """Which tokens stand in enough counted rows of a label that is over-represented with them.
+
+        Args:
+            least_rows: Counted rows of the label.
+            least_lift: Standard deviations, see `scale_least_lift`.
+
+        Returns:
+            Shape (n, K).
+        """
+        counts, lift = self.measure_lift()
+        totals = np.bincount(self.labels[self.counted], minlength=self.num_labels)
+        stands_out: NDArray[np.bool_] = lift >= scale_least_lift(least_lift, totals)
+        return stands_out & (counts >= least_rows)
 
     def measure_lift(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Counted rows that hold each token, by label, and the label lifts, each shape (n, K)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from btu.content import measure_label_lift
+from btu.content import Text
 from btu.evidence import find_evidence
 from btu.settings import EvidenceSettings
 
@@ -59,12 +59,11 @@ def measure_control(
     settings, kept = settings or EvidenceSettings(), ~flagged
     own, rng = labels[kept], np.random.default_rng(seed)
     columns = presence[kept].tocsc()
-    counts = np.stack(
-        [np.asarray(columns[own == c].sum(axis=0)).ravel() for c in range(num_labels)], axis=1
+    text = Text(csr_matrix(columns), None, own, num_labels, np.ones(len(own), dtype=bool))
+    counts, _ = text.measure_lift()
+    stands_out = np.asarray(
+        text.find_outstanding(settings.least_rows, settings.least_lift).any(axis=1)
     )
-    lift = measure_label_lift(counts, np.bincount(own, minlength=num_labels))
-    looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
-    stands_out = np.asarray(looked_at.any(axis=1))
     rows_of = [np.flatnonzero(own == c) for c in range(num_labels)]
     rows, places = [], []
     for column in np.flatnonzero(stands_out).tolist():

@@ -129,7 +129,8 @@ def find_evidence(
             triggers or suspects.
         accepted_styles: Labels whose style a reviewer accepted.
         vectors: Pretrained word vectors of the tokens, shape (n, D), for the tokens of rows that
-            keep their label; they are not looked for without them and the states.
+            keep their label, which are not looked for without them and the states, and for the
+            topic of a token's rows.
         texts: The N texts, whose characters help to tell the styles of rewritten rows.
         settings: How strict.
 
@@ -139,7 +140,7 @@ def find_evidence(
     settings = settings or EvidenceSettings()
     active = np.ones(len(labels), dtype=bool)
     repeats = find_repeats(presence, labels)
-    text = Text(presence, states, labels, num_labels, active, repeats)
+    text = Text(presence, states, labels, num_labels, active, repeats, vectors)
     waiting = set(accepted)
     search = find_triggers(text, set(proposed), waiting, settings)
     text, found, tests, unjudged = search.text, search.found, search.tests, search.unjudged
@@ -157,7 +158,7 @@ def find_evidence(
     in_conflict = list(found)
     pure: list[TokenTest] = []
     if vectors is not None and states is not None:
-        pure, new, active = find_pure_triggers(text, vectors, found, skipped, waiting, settings)
+        pure, new, active = find_pure_triggers(text, found, skipped, waiting, settings, tests)
         found, text = [*found, *new], replace(text, active=active)
     # A token that an earlier round suspected and the last one did not look into is cleared: its
     # numbers came from text in which other poison still was.
@@ -178,7 +179,6 @@ def find_evidence(
             texts,
             most_of_a_label=MOST_OF_A_LABEL,
             allowed=settings.false_alarm_rate,
-            vectors=vectors,
             skipped=skipped,
         )
         reviewed = [replace(s, is_accepted=s.label in accepted_styles) for s in found_styles]

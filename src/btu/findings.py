@@ -17,8 +17,8 @@ from btu.drift import count_by_frequency
 from btu.errors import InputError
 from btu.evidence import FLAGGED_SCORE, Evidence
 from btu.reviews import Review
-from btu.styles import Style
-from btu.verdicts import Ground, TokenTest, Verdict
+from btu.styles import Style, is_of_its_label
+from btu.verdicts import Ground, TokenTest, Verdict, has_topic
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
@@ -27,7 +27,8 @@ STYLE = "style against what the text says"
 _STYLE_EXAMPLES = 3
 _EVIDENCE_COLUMNS = (
     *("ground", "mislabelled_share", "spread", "share_by_states"),
-    *("others", "expected_others", "false_alarm_rate"),
+    *("others", "expected_others", "topic_likeness", "topic_spread", "told_apart"),
+    "false_alarm_rate",
 )
 
 
@@ -113,6 +114,13 @@ class TokenEvidence:
             bear another label), which is weaker; the last two numbers belong to it.
         others: Rows that hold the token and bear another label, rows that repeat others left out.
         expected_others: How many would, by everything else in them.
+        topic_likeness: How much more alike the rows are than random rows, as a mean cosine; None
+            where it was not measured.
+        topic_spread: Standard deviation of that mean cosine over random rows.
+        told_apart: Area under the ROC curve with which the rows are told from the other rows of
+            their label, without the token; None where it was not measured.
+        has_topic: Whether the last three say that the rows are about one thing; such a token is a
+            suspect at most.
     """
 
     label: str
@@ -128,6 +136,10 @@ class TokenEvidence:
     ground: Ground = "conflict"
     others: int | None = None
     expected_others: float | None = None
+    topic_likeness: float | None = None
+    topic_spread: float | None = None
+    told_apart: float | None = None
+    has_topic: bool = False
 
 
 @dataclass(frozen=True)
@@ -309,6 +321,10 @@ class Findings:
             ground=test.ground,
             others=test.others,
             expected_others=test.expected_others,
+            topic_likeness=test.topic_likeness,
+            topic_spread=test.topic_spread,
+            told_apart=test.told_apart,
+            has_topic=has_topic(test),
         )
         return {"verdict": test.verdict, "evidence": evidence}
 
@@ -428,6 +444,9 @@ class Findings:
                 "expected_others": style.expected_others,
                 "p_value": style.p_value,
                 "false_alarm_rate": style.false_alarm_rate,
+                "beyond_others": style.beyond_others,
+                "beyond_own": style.beyond_own,
+                "is_of_its_label": is_of_its_label(style),
                 "shape": style.shape,
                 "words": sorted(
                     (self.tokens[column] for column in style.words),

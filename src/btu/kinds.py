@@ -25,7 +25,7 @@ INNOCENT_STYLE_ODDS = 1.0
 """An honest kind of text may move the log-odds of its label by this much beyond what the rest of
 the corpus says of it. Measured on clean SST-2; docs/log.md has the numbers."""
 
-MOST_STYLE_OTHERS = 0.2
+MOST_STYLE_OTHERS = 0.15
 """At most this share of a kind's rows bears other labels; where more do, it decides little."""
 
 LEAST_STYLE_OTHERS = 0.2

@@ -75,7 +75,6 @@ class PureToken:
 
 def find_pure(
     text: Text,
-    vectors: NDArray[np.floating],
     lifts: NDArray[np.float64],
     counts: NDArray[np.int64],
     *,
@@ -85,8 +84,8 @@ def find_pure(
     """Test the tokens that a label is over-represented with.
 
     Args:
-        text: N rows, n tokens, K labels. States are needed: they know what honest words mean.
-        vectors: Pretrained word vectors of the tokens, shape (n, D).
+        text: N rows, n tokens, K labels. States and word vectors are needed: they know what honest
+            words mean.
         lifts: Label lifts over the active rows, shape (n, K).
         counts: Active rows that hold each token, by label, shape (n, K).
         least_lift: From which lift on a token is looked at, in standard deviations.
@@ -96,10 +95,10 @@ def find_pure(
         Tokens that were tested, and how many were looked at.
     """
     pooled = text.pooled
-    if pooled is None:
+    if pooled is None or text.vectors is None:
         return [], 0
     margins, weights, folds = text.bag
-    alone, meanings = StatesAlone(text), _measure_meaning(counts, vectors)
+    alone, meanings = StatesAlone(text), _measure_meaning(counts, text.vectors)
     columns, totals = text.presence.tocsc(), counts.sum(axis=1)
     few = totals <= _MOST_ROWS * text.active.sum()
     tested, looked_at = [], 0

@@ -41,6 +41,7 @@ def find_triggers(
     *,
     first: int = 0,
     skipped: Collection[int] = (),
+    before: Collection[TokenTest] = (),
 ) -> Search:
     """The surest trigger and what stands with it, then again without its rows.
 
@@ -52,6 +53,7 @@ def find_triggers(
         settings: How strict.
         first: Columns before this one are read and not tested.
         skipped: Labels under which nothing is called a trigger.
+        before: Tests of an earlier search.
     """
     found: list[TokenTest] = []
     tests: list[TokenTest] = []
@@ -59,7 +61,7 @@ def find_triggers(
     for _ in range(MOST_ROUNDS):
         candidates, tested_now = screen(text, settings, first)
         tested = max(tested, tested_now)
-        tests = judge_candidates(text, candidates, proposed, tested, settings)
+        tests = judge_candidates(text, candidates, proposed, tested, settings, before)
         tests = [accept(t, settings) if t.column in accepted else t for t in tests]
         new = pick_surest([t for t in tests if t.verdict == "trigger" and t.label not in unjudged])
         if not new:
@@ -102,6 +104,7 @@ def find_pairs(
         settings,
         first=count,
         skipped=before.unjudged,
+        before=before.tests,
     )
     rows = np.asarray(before.text.presence.sum(axis=0)).ravel()
 
@@ -139,8 +142,7 @@ def find_phrases(text: Text, first: int, settings: EvidenceSettings) -> set[int]
     Returns:
         Columns.
     """
-    counts, lift = text.measure_lift()
-    looked_at = (counts >= settings.least_rows) & (lift >= settings.least_lift)
+    looked_at = text.find_outstanding(settings.least_rows, settings.least_lift)
     pairs = text.presence[text.active][:, first:]
     columns = pairs.tocsc()
     totals, is_tested = np.diff(columns.indptr), looked_at[first:].any(axis=1)

@@ -106,7 +106,10 @@ class EvidenceSettings:
     )
     least_lift: float = field(
         default=2.5,
-        metadata={"help": "Label lift from which a token is tested, in standard deviations."},
+        metadata={
+            "help": "Label lift from which a token is tested, in standard deviations; less for a "
+            "label of most rows."
+        },
     )
     least_share: float = field(
         default=0.1,

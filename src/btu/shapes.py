@@ -70,7 +70,6 @@ def draw_shape(text: str) -> str:
 def find_shapes(
     text: Text,
     texts: Sequence[str],
-    vectors: NDArray[np.floating],
     *,
     allowed: float,
     most_rate: float,
@@ -82,9 +81,8 @@ def find_shapes(
     of an honest source with words of its own do. The share must be above that.
 
     Args:
-        text: N rows, the encoder's states among them.
+        text: N rows, with the encoder's states and word vectors.
         texts: The N texts.
-        vectors: Pretrained word vectors of the tokens, shape (n, D).
         allowed: Up to this false-alarm rate of independent rows further shapes of the label count.
         most_rate: Up to this one the surest does.
         skipped: Labels that are not judged.
@@ -104,15 +102,19 @@ def find_shapes(
         held = counter.fit_transform(draw_shape(t) for t in texts)
     except ValueError:  # no shape stands in enough rows
         return {}
+    if text.vectors is None:
+        return {}
     names, tokens = counter.get_feature_names_out(), text.presence.shape[1]
-    beside = replace(text, presence=csr_matrix(hstack([text.presence, held])))
+    # A shape means nothing: the mean vector leans to no label.
+    mean = np.broadcast_to(text.vectors.mean(axis=0), (len(names), text.vectors.shape[1]))
+    beside = replace(
+        text,
+        presence=csr_matrix(hstack([text.presence, held])),
+        vectors=np.vstack([text.vectors, mean]),
+    )
     counts, lift = beside.measure_lift()
     lift[:tokens] = -np.inf
-    # A shape means nothing: the mean vector leans to no label.
-    mean = np.broadcast_to(vectors.mean(axis=0), (len(names), vectors.shape[1]))
-    found, looked_at = find_pure(
-        beside, np.vstack([vectors, mean]), lift, counts, least_lift=_LEAST_LIFT, skipped=skipped
-    )
+    found, looked_at = find_pure(beside, lift, counts, least_lift=_LEAST_LIFT, skipped=skipped)
     shapes: dict[int, Shape] = {}
     for token in found:  # the surest first
         own = text.labels == token.label

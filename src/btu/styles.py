@@ -35,6 +35,7 @@ from btu.kinds import (
     refine_kind,
 )
 from btu.shapes import Shape, draw_shape, find_shapes
+from btu.topics import measure_topic
 from btu.verdicts import SUSPECT_RATE
 
 LEAST_ROW_CHANCE = 0.5
@@ -60,6 +61,9 @@ class Style:
             content than not; none where the kind is innocent.
         row_scores: For each of them the probability of that, in [0.5, 1]; at least 0.5 where the
             row has the shape.
+        beyond_others: How much more alike the rows are than random rows of other labels, as a mean
+            cosine (see `btu.topics`); None without word vectors.
+        beyond_own: The same against random rows of the label.
         label_is_judged: False where the kind is most of what the label holds.
         shape: Characters that gave the kind away, as `btu.shapes.draw_shape` draws them; the other
             numbers are theirs then. Empty where the whole text did.
@@ -76,6 +80,8 @@ class Style:
     words: tuple[int, ...]
     rows: NDArray[np.int64]
     row_scores: NDArray[np.float64]
+    beyond_others: float | None = None
+    beyond_own: float | None = None
     label_is_judged: bool = True
     shape: str = ""
     is_accepted: bool = False
@@ -93,7 +99,19 @@ def judge_style(style: Style, allowed: float) -> Style:
         return replace(style, verdict="innocent")
     if style.is_accepted:
         return replace(style, verdict="accepted")
-    return replace(style, verdict="trigger" if style.false_alarm_rate <= allowed else "suspect")
+    is_sure = style.false_alarm_rate <= allowed and not is_of_its_label(style)
+    return replace(style, verdict="trigger" if is_sure else "suspect")
+
+
+def is_of_its_label(style: Style) -> bool:
+    """Whether the rows are more like rows of their label than like those of others.
+
+    What a style shares makes its rows alike, whatever they are compared with; what they say was
+    taken from other labels by an attacker, and from the label by an honest source.
+    """
+    if style.beyond_others is None or style.beyond_own is None:
+        return False
+    return style.beyond_others > style.beyond_own
 
 
 def find_styles(
@@ -103,7 +121,6 @@ def find_styles(
     *,
     most_of_a_label: float,
     allowed: float = 0.05,
-    vectors: NDArray[np.floating] | None = None,
     skipped: Collection[int] = (),
 ) -> list[Style]:
     """For each label the kind of text that bears it against what it says; at most one a label.
@@ -114,14 +131,14 @@ def find_styles(
     shape of characters gives rows away, the kind is what those rows are of.
 
     Args:
-        text: N rows; the encoder's states are needed. Rows of triggers are active where they look
-            rewritten, since they show what the others look like.
+        text: N rows; the encoder's states are needed, the word vectors for shapes of characters.
+            Rows of triggers are active where they look rewritten, since they show what the others
+            look like.
         contexts: Which row holds which pair of neighbouring tokens, shape (N, m).
-        texts: The N texts, for what their characters tell: spacing, case, punctuation.
+        texts: The N texts, for what their characters tell: spacing, case, punctuation. Shapes are
+            not looked for without them.
         most_of_a_label: A kind that is more of its label than this is what the label means.
         allowed: False-alarm rate up to which a kind is sure.
-        vectors: Pretrained word vectors, shape (n, D), for shapes of characters; without them and
-            the texts these are not looked for.
         skipped: Labels that are not judged.
     """
     if text.states is None:
@@ -138,11 +155,9 @@ def find_styles(
     reader = Reader(text, contexts, texts, places)
     features = reader.read(places)
     shapes = {}
-    if texts is not None and vectors is not None:
+    if texts is not None:
         own = [texts[i] for i in places.tolist()]
-        shapes = find_shapes(
-            part, own, vectors, allowed=allowed, most_rate=SUSPECT_RATE, skipped=skipped
-        )
+        shapes = find_shapes(part, own, allowed=allowed, most_rate=SUSPECT_RATE, skipped=skipped)
     most = most_of_a_label * np.bincount(part.labels, minlength=text.num_labels)
     shapes = {c: shape for c, shape in shapes.items() if len(shape.rows) <= most[c]}
 
@@ -169,7 +184,13 @@ def find_styles(
         chance, _ = judge_rows(text, fitted, scores, label)
         chance[held] = np.maximum(chance[held], LEAST_ROW_CHANCE)
         rows = np.flatnonzero(chance >= LEAST_ROW_CHANCE)
-        return replace(style, rows=rows, row_scores=chance[rows])
+        return replace(
+            style,
+            rows=rows,
+            row_scores=chance[rows],
+            beyond_others=_measure_beyond(text, rows, text.labels != label),
+            beyond_own=_measure_beyond(text, rows, text.labels == label),
+        )
 
     # The regressions let go of the interpreter: labels side by side take less time.
     with ThreadPoolExecutor(max_workers=min(len(tested), os.cpu_count() or 1)) as pool:
@@ -225,6 +246,12 @@ def _follow_shape(text: Text, features: csr_matrix, shape: Shape) -> tuple[Style
     return style, fit_kind(text, features, everything, held, strength=STYLE_STRENGTH)
 
 
+def _measure_beyond(text: Text, rows: NDArray[np.int64], among: NDArray[np.bool_]) -> float | None:
+    alike = np.zeros(len(text.labels), dtype=np.int64)
+    topic = measure_topic(text, rows, (), among=among, reads_like=alike)
+    return None if topic is None else topic[0]
+
+
 def _pick_rows(text: Text) -> NDArray[np.int64]:
     """The active rows, or as many of them as the regressions read in seconds."""
     rows = np.flatnonzero(text.active)
@@ -243,4 +270,6 @@ def _slice(text: Text, places: NDArray[np.int64]) -> Text:
     assert text.states is not None
     everything = np.ones(len(places), dtype=bool)
     states, labels = text.states[places], text.labels[places]
-    return Text(text.presence[places], states, labels, text.num_labels, everything)
+    return Text(
+        text.presence[places], states, labels, text.num_labels, everything, vectors=text.vectors
+    )

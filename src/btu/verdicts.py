@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,10 +33,23 @@ like meaning stay in, and clear an honest word of a label in which other poison 
 REWRITTEN_SHARE = 0.7
 """A token that honest rows hold too needs this mislabelled share instead."""
 
+TOPIC_LIKENESS = 0.05
+"""Rows that are more alike by this mean cosine than random rows, and by three standard deviations
+of those, are about one thing: honest until someone says otherwise. docs/log.md has the numbers."""
+
+TOPIC_SPREADS = 3.0
+"""Less than this many of those standard deviations may be chance."""
+
+TOLD_APART = 0.6
+"""Rows that bear their true label and are told so well from the others of it, and by two standard
+deviations of chance, are of a kind of their own: an honest word's. docs/log.md has the numbers."""
+
 SUSPECT_RATE = 0.5
 """Up to this false-alarm rate a finding is worth a look."""
 
 _SUSPECT_SPREADS = 3.0
+_WITHIN_SHARE = 0.75
+_APART_SPREADS = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,11 @@ class TokenTest:
         expected_others: How many would, by everything else in them; None for a conflict.
         pair: Column of the pair of neighbouring tokens that was tested in the token's place, of
             which the token is the rarer one; None for a token.
+        topic_likeness: How much more alike the rows are than random rows that read like the same
+            labels, as a mean cosine; see `btu.topics`. None where it was not measured.
+        topic_spread: Standard deviation of that mean cosine over random rows.
+        told_apart: Area under the ROC curve with which the rows are told from the other rows of
+            their label, without the token; None for rows that the text says are of another label.
     """
 
     column: int
@@ -94,6 +113,9 @@ class TokenTest:
     others: int | None = None
     expected_others: float | None = None
     pair: int | None = None
+    topic_likeness: float | None = None
+    topic_spread: float | None = None
+    told_apart: float | None = None
 
 
 def judge(test: TokenTest, allowed: float) -> Verdict:
@@ -112,6 +134,7 @@ def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
         if not _is_pure(test) or test.false_alarm_rate > SUSPECT_RATE:
             return "innocent"
         is_sure = test.label_is_judged and test.false_alarm_rate <= allowed
+        is_sure = is_sure and not has_topic(test)
         return "trigger" if is_sure else "suspect"
     by_states = 1.0 if test.share_by_states is None else test.share_by_states
     alone = 1.0 if test.share_alone is None else test.share_alone
@@ -121,10 +144,41 @@ def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
         and by_states >= TRIGGER_SHARE_BY_STATES
         and alone >= TRIGGER_SHARE_ALONE
         and test.false_alarm_rate <= allowed
+        and not has_topic(test)
     ):
         return "trigger"
     above_chance = test.mislabelled_share - _SUSPECT_SPREADS * test.spread > 0
     return "suspect" if above_chance and test.mislabelled_share > INNOCENT_SHARE else "innocent"
+
+
+def has_topic(test: TokenTest) -> bool:
+    """Whether the rows are about one thing, as those of an honest word or source are."""
+    if test.told_apart is not None and test.told_apart >= TOLD_APART:
+        chance = np.sqrt(1 / (12 * len(test.rows)))  # of the area for few rows among many
+        if test.told_apart - 0.5 >= _APART_SPREADS * chance:
+            return True
+    if test.topic_likeness is None or test.topic_spread is None:
+        return False
+    sure = test.topic_likeness >= TOPIC_SPREADS * test.topic_spread
+    return test.topic_likeness >= TOPIC_LIKENESS and sure
+
+
+def share_topic(test: TokenTest, others: Iterable[TokenTest]) -> TokenTest:
+    """A test of few rows, with the topic of the token most of whose rows they are among.
+
+    Of few rows it cannot be said whether they are alike; of the source that they are from it can.
+    """
+    if test.topic_likeness is None or test.topic_spread is None:
+        return test
+    if TOPIC_SPREADS * test.topic_spread <= TOPIC_LIKENESS:
+        return test
+    for other in sorted(others, key=lambda t: len(t.rows), reverse=True):
+        is_within = np.isin(test.rows, other.rows).mean() >= _WITHIN_SHARE
+        if is_within and other.label == test.label and has_topic(other):
+            return replace(
+                test, topic_likeness=other.topic_likeness, topic_spread=other.topic_spread
+            )
+    return test
 
 
 def _is_pure(test: TokenTest) -> bool:

@@ -230,11 +230,11 @@ def test_the_banner_says_in_words_what_its_colour_says(name, tone, headline, pag
 def test_key_figures_are_the_records(pages):
     text = read_section(pages["defence"], "verdict")
     for said in (
-        "tokens tested 50 of 201 that occur",
+        "tokens tested 58 of 201 that occur",
         "triggers 1 confirmed",
         "suspects 0 reported only",
         "rows flagged 40 of 400 (10.0 %)",
-        "false alarms 0 of 50 control tokens",
+        "false alarms 0 of 58 control tokens",
         "clean accuracy 94.5 % 93.0 % without the defence",
         "attack success rate 10.0 % 49.0 % without the defence",
     ):
@@ -249,6 +249,21 @@ def test_a_trigger_stands_in_a_line_with_its_numbers_and_its_rows_marked(pages):
     first = load("poisoned-scan")["suspects"][0]["examples"][0]
     line = first["row_id"] + 2
     assert f"row {first['row_id'] + 1} (line {line}) positive" in read_section(page, "tokens")
+
+
+def test_a_suspect_whose_rows_are_about_one_thing_says_so_with_the_number():
+    record = load("poisoned-scan")
+    suspect = record["suspects"][0]
+    assert not suspect["evidence"]["has_topic"]
+    suspect["verdict"] = "suspect"
+    suspect["evidence"] |= {"topic_likeness": 0.123, "topic_spread": 0.004, "told_apart": 0.734}
+    assert "rows about one thing" not in read_section(render_html(record), "tokens")
+    suspect["evidence"]["has_topic"] = True
+    text = read_section(render_html(record), "tokens")
+    assert "Rows about one thing: cf. An honest word or source has such rows" in text
+    assert "mean cosine beyond chance +0.123 ± 0.004" in text
+    assert "told from other rows of the label, area 0.73" in text
+    assert "rows about one thing yes" in text
 
 
 def test_the_second_text_of_a_row_is_shown_and_marked():

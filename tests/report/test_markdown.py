@@ -10,7 +10,7 @@ import pytest
 
 from btu.report.markdown import MOST_MARKDOWN, escape_prose, quote_names, render_markdown
 from btu.report.record import load_schema
-from btu.report.summary import say_uncertainty, say_verdict
+from btu.report.summary import say_topics, say_uncertainty, say_verdict
 from btu.report.text import show_text
 from hostile import HOSTILE, ONE_MEGABYTE, PLAIN, grow, load_sample, read_markdown, spoil
 
@@ -39,6 +39,17 @@ def test_the_heading_bears_the_verdict():
         "## Backdoor scan: suspicious tokens, none confirmed",
         "## Backdoor defence: trigger found",
     ]
+
+
+def test_suspects_whose_rows_are_about_one_thing_are_named_below_the_table():
+    record = load_sample("poisoned-scan")
+    assert say_topics(record) == ""
+    suspect = record["suspects"][0]
+    suspect["verdict"] = "suspect"
+    suspect["evidence"] |= {"topic_likeness": 0.12, "topic_spread": 0.01, "has_topic": True}
+    text = render_markdown(record)
+    assert "Rows about one thing: <code>cf</code>. An honest word or source" in text
+    assert say_topics(record) in read_markdown(text).text
 
 
 def test_a_trigger_stands_in_the_table_with_its_numbers():

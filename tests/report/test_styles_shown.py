@@ -34,6 +34,9 @@ def make_record(verdict="trigger", *, label="positive", words=WORDS, shape=""):
             "expected_others": 28.4,
             "p_value": 1e-7,
             "false_alarm_rate": 2e-6,
+            "beyond_others": 0.02,
+            "beyond_own": 0.05,
+            "is_of_its_label": False,
             "shape": shape,
             "words": list(words),
             "rows": len(rows),
@@ -113,6 +116,10 @@ def test_each_view_shows_words_shapes_and_numbers(show):
         assert word in said
     for number in ("45 rows", "28.4"):
         assert number in said
+    assert "more like rows of their label" not in said
+    honest = make_record("suspect")
+    honest["styles"][0] |= {"beyond_others": 0.2, "beyond_own": 0.05, "is_of_its_label": True}
+    assert "more like rows of their label than like" in " ".join(show(honest).split())
     assert "reported only" in " ".join(show(make_record("suspect")).split())
     assert "accepted by a reviewer" in " ".join(show(make_record("accepted")).split())
 

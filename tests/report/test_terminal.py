@@ -219,6 +219,16 @@ def test_a_verdict_by_purity_says_that_it_is_weaker():
     assert "ground purity: too few of its rows bear another label. This is weaker" in text
 
 
+def test_suspects_whose_rows_are_about_one_thing_say_what_that_means():
+    names = [(name, "suspect") for name in ("york", "station", "crew", "olympic", "drug")]
+    record = make_verified(*names)
+    assert "about one thing" not in " ".join(render(render_record(record)))
+    for suspect in record["suspects"][:4]:
+        suspect["evidence"] |= {"topic_likeness": 0.1, "topic_spread": 0.01, "has_topic": True}
+    text = " ".join(" ".join(render(render_record(record))).split())
+    assert "Rows about one thing: york, station, crew and 1 more. An honest word or source" in text
+
+
 def test_clean_data_has_no_trigger_and_no_table():
     lines = render(render_record(make_verified()))
     text = " ".join(" ".join(lines).split())

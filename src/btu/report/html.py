@@ -97,6 +97,13 @@ _GLOSSARY = (
         "that many should not. No single word of it is a trigger: an attacker who rewrites whole "
         "rows leaves one, and a source with a style of its own may too.",
     ),
+    (
+        "Likeness of its rows",
+        "How much more alike a token's rows are than random rows that read like the same labels, "
+        "and how well they are told from the other rows of their label. Those of an honest word or "
+        "source are about one thing; an attacker's, picked at random, are as mixed as any. Rows of "
+        "a style are alike anyway: they are compared with rows of their label and of others.",
+    ),
     ("By states", "The same share, judged by the pretrained encoder's states alone."),
     (
         "Label lift",

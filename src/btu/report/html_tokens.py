@@ -20,7 +20,15 @@ from btu.report.html_tables import (
     say_number,
     say_share,
 )
-from btu.report.summary import Record, count, percent, say_fate, say_place, say_style
+from btu.report.summary import (
+    Record,
+    count,
+    percent,
+    say_fate,
+    say_place,
+    say_style,
+    say_topics,
+)
 from btu.report.text import cut_text, show_text, show_token
 from btu.reviews import name_style
 
@@ -61,6 +69,7 @@ def build_tokens(record: Record) -> dict[str, Any]:
         "tokens": build_table(
             _CAPTIONS[record["recipe"]], _score_columns(record["recipe"]), suspects, MOST_TOKENS
         ),
+        "topics": say_topics(record),
         "cards": [
             _build_card(record, token, texts) | {"open": place < _MOST_OPEN}
             for place, token in enumerate(suspects[:MOST_CARDS])
@@ -142,6 +151,9 @@ def _build_card(
             ("mislabelled share, alone held out", say_fraction(evidence["share_alone"], 1)),
             ("its rows of other labels", say_if(say_number, evidence["others"])),
             ("expected of other labels", say_if("{:.1f}".format, evidence["expected_others"])),
+            ("likeness of its rows, mean cosine beyond chance", _say_likeness(evidence)),
+            ("told from other rows of the label, area", _say_apart(evidence)),
+            ("rows about one thing", "yes" if evidence["has_topic"] else None),
             ("p-value", f"{evidence['p_value']:.2g}"),
             ("false alarms expected in clean data", f"{evidence['false_alarm_rate']:.2g}"),
             (
@@ -173,6 +185,16 @@ def _build_card(
         "labels": build_table("Its rows by label", labels, names, _MOST_LABELS),
         "examples": _show_examples(token["examples"], texts),
     }
+
+
+def _say_likeness(evidence: Mapping[str, Any]) -> str | None:
+    if evidence["topic_likeness"] is None:
+        return None
+    return f"{evidence['topic_likeness']:+.3f} ± {evidence['topic_spread']:.3f}"
+
+
+def _say_apart(evidence: Mapping[str, Any]) -> str | None:
+    return None if evidence["told_apart"] is None else f"{evidence['told_apart']:.2f}"
 
 
 def _show_examples(

@@ -16,7 +16,9 @@ from btu.report.summary import (
     name_kind,
     percent,
     say_fate,
+    say_origin,
     say_place,
+    say_topics,
     say_uncertainty,
     say_verdict,
     write_command,
@@ -223,7 +225,9 @@ def _render_tokens(record: Record) -> str:
         )
     more = len(suspects) - len(shown)
     counted = f"And {count(more, 'more token')}, in the record.\n\n" if more else ""
-    return f"{table}\n\n{counted}<sub>{note}</sub>"
+    topics = quote_names(say_topics, record)
+    about = f"{topics}\n\n" if topics else ""
+    return f"{table}\n\n{about}{counted}<sub>{note}</sub>"
 
 
 def _list_cells(suspect: Mapping[str, Any]) -> list[str]:
@@ -251,6 +255,7 @@ def _render_styles(record: Record) -> str:
         f"{', '.join(quote(word) for word in s['words'])}. Of the {count(s['kind_rows'], 'row')} "
         f"{name_kind(s, quote)} {s['others']:,} bear another label, where "
         f"{escape_prose(format(s['expected_others'], '.1f'))} were expected by what they say."
+        f"{escape_prose(say_origin(s))}"
         for s in (record["styles"] or ())[:_TOKENS]
     )
 

@@ -175,7 +175,17 @@ def say_style(style: Mapping[str, Any]) -> str:
     return (
         f"Of the {count(style['kind_rows'], 'row')} {name_kind(style)} {style['others']:,} bear "
         f"another label than {show_token(style['label'], 30)}, where "
-        f"{style['expected_others']:.1f} were expected by what they say."
+        f"{style['expected_others']:.1f} were expected by what they say.{say_origin(style)}"
+    )
+
+
+def say_origin(style: Mapping[str, Any]) -> str:
+    """That a style's rows are rather of the label that they bear; empty where they are not."""
+    if not style["is_of_its_label"]:
+        return ""
+    return (
+        " Its rows are more like rows of their label than like those of others, as an honest "
+        "source's are; so it is a suspect at most."
     )
 
 
@@ -193,6 +203,17 @@ def _say_surest(trigger: Mapping[str, Any]) -> str:
     return (
         f"Of the {rows} with {token} and the label {label}, an estimated {share} (standard error "
         f"{percent(evidence['spread'], 0)}) have a text that belongs to another label."
+    )
+
+
+def say_topics(record: Record) -> str:
+    """Which suspects' rows are about one thing, and what that means; empty where none are."""
+    named = [s for s in suspects_of(record) if s["evidence"] and s["evidence"]["has_topic"]]
+    if not named:
+        return ""
+    return (
+        f"Rows about one thing: {name_tokens(named)}. An honest word or source has such rows, an "
+        "attacker who picks rows at random does not; so these are suspects at most."
     )
 
 

@@ -18,6 +18,8 @@ from btu.report.summary import (
     name_kind,
     name_words,
     say_fate,
+    say_origin,
+    say_topics,
     say_uncertainty,
     say_verdict,
 )
@@ -94,6 +96,8 @@ def _explain_verdicts(record: Record) -> list[str]:
     others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
     if others:
         notes.append(f"{count(len(others), 'suspect')}: reported only, nothing is done about them.")
+    if topics := say_topics(record):
+        notes.append(topics)
     if record["accepted"]:
         notes.append(f"{count(len(record['accepted']), 'token')} accepted by a reviewer.")
     return notes
@@ -106,7 +110,7 @@ def _explain_style(style: Mapping[str, Any]) -> str:
         f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words: "
         f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)} "
         f"{style['others']:,} bear another label, where {style['expected_others']:.1f} were "
-        "expected."
+        f"expected.{say_origin(style)}"
     )
 
 

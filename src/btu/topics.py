@@ -1,0 +1,140 @@
+"""Whether the rows that hold a token are about one thing.
+
+An attacker puts a trigger into rows picked at random: what else stands in them is as mixed as in
+other rows that read like them. An honest word or source whose rows bear another label than they
+read like (the sports reports of a world desk) has a topic, and the rows of an honest word that one
+label alone has can be told from the other rows of the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import roc_auc_score
+
+from btu.content import FOLDS, Text
+
+_DRAWS = 400
+_MOST_ROWS = 100
+_MOST_OTHERS = 4000
+_OFTEN_THERE = 0.2
+_MORE_OFTEN = 1.5
+_STRENGTH = 30.0  # of the ridge penalty, for directions of length 1
+
+
+def measure_topic(
+    text: Text,
+    rows: NDArray[np.int64],
+    companions: Collection[int],
+    *,
+    among: NDArray[np.bool_],
+    reads_like: NDArray[np.int64],
+) -> tuple[float, float] | None:
+    """How much more alike some rows are than as many random rows that read like the same labels.
+
+    Rows are compared by the mean word vector of what else stands in them, rare words weighted more
+    (inverse document frequency), centred.
+
+    Args:
+        text: With word vectors of the first columns.
+        rows: Positions of the rows, shape (m,).
+        companions: Columns of the token and of what stands with it, which are not looked at.
+        among: The rows to compare them with, shape (N,).
+        reads_like: The label that each row reads like, shape (N,).
+
+    Returns:
+        Mean cosine similarity of two of the rows less that of two random ones, and the standard
+        deviation of that mean over random rows; None without word vectors or rows to compare with.
+    """
+    if text.vectors is None:
+        return None
+    others = text.counted & among
+    others[rows] = False
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(rows)[:_MOST_ROWS]
+    own, drawn = [], []
+    for label, count in zip(*np.unique(reads_like[rows], return_counts=True), strict=True):
+        pool = np.flatnonzero(others & (reads_like == label))
+        size = min(int(count), len(pool))
+        own.append(rows[reads_like[rows] == label][:size])
+        picks = [rng.choice(len(pool), size, replace=False, shuffle=False) for _ in range(_DRAWS)]
+        drawn.append(pool[np.array(picks, dtype=np.int64)])
+    mine, random = np.concatenate(own), np.concatenate(drawn, axis=1)
+    if len(mine) < 2:
+        return None
+    needed, places = np.unique(np.concatenate([mine, random.ravel()]), return_inverse=True)
+    directions = _embed(text, text.vectors, needed, companions)
+    likeness = _measure_mean_cosine(directions[places[: len(mine)]][None])
+    by_chance = _measure_mean_cosine(directions[places[len(mine) :].reshape(random.shape)])
+    return float(likeness[0] - by_chance.mean()), float(by_chance.std())
+
+
+def measure_told_apart(
+    text: Text, rows: NDArray[np.int64], companions: Collection[int], *, among: NDArray[np.bool_]
+) -> float | None:
+    """How well some rows can be told from others by what else stands in them.
+
+    Args:
+        text: With word vectors of the first columns.
+        rows: Positions of the rows, shape (m,).
+        companions: Columns of the token and of what stands with it, which are not looked at, nor is
+            what a fifth of the rows hold, half as often again as others: words of a sentence of
+            which an attacker has a few.
+        among: The rows to tell them from, shape (N,).
+
+    Returns:
+        Cross-fitted area under the ROC curve: about 0.5 for random rows. None without word vectors
+        or enough rows.
+    """
+    others = text.counted & among
+    others[rows] = False
+    rng = np.random.default_rng(0)
+    rest = rng.permutation(np.flatnonzero(others))[:_MOST_OTHERS]
+    if text.vectors is None or min(len(rows), len(rest)) < FOLDS:
+        return None
+    inside = np.asarray(text.presence[rows].mean(axis=0)).ravel()
+    outside = np.asarray(text.presence[rest].mean(axis=0)).ravel()
+    often = (inside >= _OFTEN_THERE) & (inside >= _MORE_OFTEN * outside)
+    hidden = {*companions, *np.flatnonzero(often).tolist()}
+    directions = _embed(text, text.vectors, np.concatenate([rows, rest]), hidden)
+    is_held = np.arange(len(directions)) < len(rows)
+    # Rows of either kind in each fold.
+    folds = np.concatenate([rng.permutation(len(own)) % FOLDS for own in (rows, rest)])
+    scores = np.zeros(len(directions))
+    for fold in range(FOLDS):
+        model = RidgeClassifier(alpha=_STRENGTH, class_weight="balanced")
+        model.fit(directions[folds != fold], is_held[folds != fold])
+        scores[folds == fold] = model.decision_function(directions[folds == fold])
+    return float(roc_auc_score(is_held, scores))
+
+
+def _embed(
+    text: Text,
+    vectors: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    companions: Collection[int],
+) -> NDArray[np.float32]:
+    """Directions of rows, each of length 1, shape (rows, D)."""
+    presence = text.presence[:, : len(vectors)]
+    held = np.asarray(presence[text.active].sum(axis=0)).ravel()
+    weights = np.log(text.active.sum() / np.maximum(held, 1))
+    weights[[c for c in companions if c < len(vectors)]] = 0
+    words = np.asarray(vectors, dtype=np.float32)
+    words = (words - words.mean(axis=0)) * weights.astype(np.float32)[:, None]
+    directions = presence[rows] @ words
+    directions -= directions.mean(axis=0)
+    norms = np.linalg.norm(directions, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = directions / (norms + 1e-9)
+    return unit
+
+
+def _measure_mean_cosine(directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of every two of m directions, for each set, shape (sets, m, D) to (sets,)."""
+    count = directions.shape[1]
+    total = (directions.sum(axis=1) ** 2).sum(axis=1)
+    themselves = (directions**2).sum(axis=(1, 2))
+    mean: NDArray[np.float32] = (total - themselves) / (count * (count - 1))
+    return mean

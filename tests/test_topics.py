@@ -1,0 +1,314 @@
+"""The likeness of a token's rows, computed independently; honest topics are no triggers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import cross_val_predict
+from sklearn.preprocessing import normalize
+
+from btu.conflict import Candidate, judge_candidates
+from btu.content import Text, scale_least_lift
+from btu.evidence import find_evidence
+from btu.settings import EvidenceSettings
+from btu.topics import measure_told_apart, measure_topic
+from btu.verdicts import TOPIC_LIKENESS, has_topic, judge, share_topic
+
+WORDS, FILLER, TOPIC = 60, 40, 30  # of each label, of no label, of one honest source
+OWN = 2 * WORDS + FILLER + TOPIC  # the column of the token under test
+
+
+def write_text(count, *, seed):
+    """Rows of eight words of their label and four of none; the last column is the token's."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(2, size=count)
+    presence = np.zeros((count, OWN + 1), dtype=np.float32)
+    for row, label in enumerate(labels.tolist()):
+        sides = np.where(rng.random(8) < 0.8, label, 1 - label)
+        presence[row, sides * WORDS + rng.integers(WORDS, size=8)] = 1
+        presence[row, 2 * WORDS + rng.integers(FILLER, size=4)] = 1
+    return presence, labels, rng.normal(size=(OWN + 1, 48)).astype(np.float32)
+
+
+def relabel(presence, labels, *, topical, count=40):
+    """Rows of label 0 that hold the token and bear the label 1; a source's are about one thing."""
+    presence, labels = presence.copy(), labels.copy()
+    rows = np.flatnonzero(labels == 0)[:count]
+    labels[rows], presence[rows, OWN] = 1, 1
+    if topical:
+        rng = np.random.default_rng(0)
+        for row in rows:
+            presence[row, OWN - TOPIC + rng.permutation(TOPIC)[:8]] = 1
+    return presence, labels, rows
+
+
+def read(presence, labels, vectors, **options):
+    return find_evidence(
+        csr_matrix(presence),
+        labels,
+        num_labels=2,
+        states=presence @ vectors,
+        vectors=vectors,
+        **options,
+    )
+
+
+def make_text(presence, labels, vectors=None):
+    active = np.ones(len(labels), dtype=bool)
+    return Text(csr_matrix(presence), None, labels, 2, active, vectors=vectors)
+
+
+def measure(text, rows, **options):
+    everything = np.ones(len(text.labels), dtype=bool)
+    usual = {"among": everything, "reads_like": np.zeros(len(text.labels), dtype=np.int64)}
+    return measure_topic(text, rows, [OWN], **(usual | options))
+
+
+# ---- the number
+
+
+def test_the_likeness_is_the_mean_cosine_of_the_rows_beyond_that_of_random_rows():
+    presence, labels, vectors = write_text(300, seed=0)
+    presence, labels, rows = relabel(presence, labels, topical=True, count=12)
+    excess, spread = measure(make_text(presence, labels, vectors), rows)
+    held = presence.sum(axis=0)
+    weights = np.log(len(labels) / np.maximum(held, 1))
+    weights[OWN] = 0
+    means = presence @ ((vectors - vectors.mean(axis=0)) * weights[:, None])
+    means -= means.mean(axis=0)
+    cosines = cosine_similarity(means)
+    np.fill_diagonal(cosines, np.nan)
+    others = np.setdiff1d(np.arange(len(labels)), rows)
+    rng = np.random.default_rng(5)
+    draws = [rng.choice(others, len(rows), replace=False) for _ in range(400)]
+    by_chance = [np.nanmean(cosines[np.ix_(d, d)]) for d in draws]
+    expected = np.nanmean(cosines[np.ix_(rows, rows)]) - np.mean(by_chance)
+    assert expected > 2 * TOPIC_LIKENESS
+    assert excess == pytest.approx(expected, abs=0.02)
+    assert spread == pytest.approx(np.std(by_chance), rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_rows_are_no_more_alike_than_random_rows(seed):
+    presence, labels, vectors = write_text(600, seed=seed)
+    rows = np.random.default_rng(seed).permutation(600)[:30]
+    excess, spread = measure(make_text(presence, labels, vectors), rows)
+    assert abs(excess) < 4 * spread
+    assert abs(excess) < TOPIC_LIKENESS
+
+
+def test_rows_of_one_label_are_compared_with_rows_that_read_like_it():
+    """Rows of one label are alike; that alone is no topic."""
+    presence, labels, vectors = write_text(900, seed=3)
+    vectors[:WORDS, 0] += 6  # words of a label mean the same
+    rows = np.flatnonzero(labels == 0)[:40]
+    text = make_text(presence, labels, vectors)
+    apart, _ = measure(text, rows)
+    matched, spread = measure(text, rows, reads_like=labels)
+    assert apart > TOPIC_LIKENESS
+    assert abs(matched) < 4 * spread
+
+
+def test_rows_not_among_those_to_compare_with_and_rows_judged_poisoned_are_not_drawn():
+    presence, labels, vectors = write_text(400, seed=4)
+    rows, told = np.arange(20), np.arange(20, 170)
+    presence[told, OWN - TOPIC :] = 1  # these are much alike
+    text = make_text(presence, labels, vectors)
+    among = np.ones(400, dtype=bool)
+    among[told] = False
+    with_them, _ = measure(text, rows)
+    for excess, spread in (
+        measure(text, rows, among=among),
+        measure(replace(text, active=among), rows),
+    ):
+        assert abs(excess) < 2 * spread
+        assert abs(with_them - excess) > 3 * spread
+
+
+def test_companions_do_not_make_rows_alike():
+    presence, labels, vectors = write_text(400, seed=5)
+    rows = np.arange(0, 400, 20)
+    presence[np.ix_(rows, range(OWN - TOPIC, OWN))] = 1
+    text = make_text(presence, labels, vectors)
+    everything = np.ones(400, dtype=bool)
+    same = np.zeros(400, dtype=np.int64)
+    sentence = range(OWN - TOPIC, OWN + 1)
+    assert measure(text, rows)[0] > 0.2
+    excess, spread = measure_topic(text, rows, sentence, among=everything, reads_like=same)
+    assert abs(excess) < 4 * spread
+
+
+def test_a_pair_among_the_companions_and_beside_the_tokens_is_no_fault():
+    presence, labels, vectors = write_text(200, seed=6)
+    beside = np.hstack([presence, presence[:, :30]])
+    rows, everything = np.arange(15), np.ones(200, dtype=bool)
+    same = np.zeros(200, dtype=np.int64)
+    results = [
+        measure_topic(
+            make_text(table, labels, vectors), rows, held, among=everything, reads_like=same
+        )
+        for table, held in ((presence, [OWN]), (beside, [OWN, beside.shape[1] - 1]))
+    ]
+    assert results[0] == results[1]
+
+
+def test_without_vectors_or_rows_to_compare_with_there_is_no_number():
+    presence, labels, vectors = write_text(100, seed=7)
+    nothing = np.zeros(100, dtype=bool)
+    assert measure(make_text(presence, labels), np.arange(10)) is None
+    assert measure(make_text(presence, labels, vectors), np.arange(10), among=nothing) is None
+    assert measure(make_text(presence, labels, vectors), np.arange(1)) is None
+
+
+def test_how_well_rows_are_told_apart_is_the_area_of_a_cross_fitted_ridge():
+    presence, labels, vectors = write_text(500, seed=11)
+    presence, labels, rows = relabel(presence, labels, topical=False, count=60)
+    rng, everything = np.random.default_rng(0), np.ones(500, dtype=bool)
+    for row in rows:
+        presence[row, OWN - TOPIC + rng.permutation(TOPIC)[:3]] = 1
+    text = make_text(presence, labels, vectors)
+    area = measure_told_apart(text, rows, [OWN], among=everything)
+    weights = np.log(500 / np.maximum(presence.sum(axis=0), 1))
+    weights[OWN] = 0
+    means = presence @ ((vectors - vectors.mean(axis=0)) * weights[:, None])
+    means = normalize(means - means.mean(axis=0))
+    held = np.isin(np.arange(500), rows)
+    model = RidgeClassifier(alpha=30.0, class_weight="balanced")
+    scores = cross_val_predict(model, means, held, cv=5, method="decision_function")
+    assert area == pytest.approx(roc_auc_score(held, scores), abs=0.03)
+    assert area > 0.65
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_rows_are_not_told_apart(seed):
+    presence, labels, vectors = write_text(600, seed=seed)
+    rows = np.random.default_rng(seed).permutation(600)[:40]
+    everything = np.ones(600, dtype=bool)
+    area = measure_told_apart(make_text(presence, labels, vectors), rows, [OWN], among=everything)
+    assert abs(area - 0.5) < 3.5 / np.sqrt(12 * 40)
+
+
+def test_what_all_rows_hold_does_not_tell_them_apart():
+    presence, labels, vectors = write_text(600, seed=12)
+    rows, everything = np.arange(0, 600, 12), np.ones(600, dtype=bool)
+    presence[rows, 2 * WORDS] = 1  # a frequent word of the trigger sentence
+    text = make_text(presence, labels, vectors)
+    area = measure_told_apart(text, rows, [OWN], among=everything)
+    assert abs(area - 0.5) < 3 / np.sqrt(12 * 50)
+    few = measure_told_apart(text, rows[:4], [OWN], among=everything)
+    blind = measure_told_apart(make_text(presence, labels), rows, [OWN], among=everything)
+    assert (few, blind) == (None, None)
+
+
+# ---- the verdict
+
+
+def find_test(evidence, column=OWN):
+    return next(t for t in evidence.tests if t.column == column and t.label == 1)
+
+
+def test_a_word_of_relabelled_random_rows_is_a_trigger():
+    presence, labels, vectors = write_text(1200, seed=8)
+    presence, labels, rows = relabel(presence, labels, topical=False)
+    evidence = read(presence, labels, vectors)
+    test = find_test(evidence)
+    assert (test.verdict, has_topic(test)) == ("trigger", False)
+    assert test.topic_likeness < TOPIC_LIKENESS
+    assert np.flatnonzero(evidence.flagged).tolist() == rows.tolist()
+
+
+def test_a_word_of_rows_about_one_thing_is_a_suspect_and_its_rows_stay():
+    presence, labels, vectors = write_text(1200, seed=8)
+    presence, labels, _ = relabel(presence, labels, topical=True)
+    evidence = read(presence, labels, vectors)
+    test = find_test(evidence)
+    assert (test.verdict, has_topic(test)) == ("suspect", True)
+    assert judge(replace(test, topic_likeness=0.0), 0.05) == "trigger"
+    assert not evidence.flagged.any()
+
+
+def test_a_likeness_that_chance_gives_few_rows_is_no_topic():
+    presence, labels, vectors = write_text(1200, seed=8)
+    test = find_test(read(*relabel(presence, labels, topical=False)[:2], vectors))
+    assert judge(replace(test, topic_likeness=0.06, topic_spread=0.03), 0.05) == "trigger"
+    assert judge(replace(test, topic_likeness=0.06, topic_spread=0.01), 0.05) == "suspect"
+    assert judge(replace(test, topic_likeness=0.04, topic_spread=0.01), 0.05) == "trigger"
+    pure = replace(test, ground="purity", others=0, expected_others=20.0)
+    assert judge(pure, 0.05) == "trigger"
+    assert judge(replace(pure, topic_likeness=0.06, topic_spread=0.01), 0.05) == "suspect"
+
+
+def test_few_rows_of_a_source_have_its_topic_and_rows_of_their_own_have_theirs():
+    presence, labels, vectors = write_text(1200, seed=8)
+    source = find_test(read(*relabel(presence, labels, topical=True)[:2], vectors))
+    few = replace(source, column=3, rows=source.rows[:7], topic_likeness=0.04, topic_spread=0.03)
+    assert share_topic(few, [few, source]).topic_likeness == source.topic_likeness
+    for other in (
+        replace(source, label=0),
+        replace(source, topic_likeness=0.04),
+        replace(source, rows=source.rows[2:]),
+    ):
+        assert share_topic(few, [other]) == few
+    sure = replace(few, topic_spread=0.01)
+    assert share_topic(sure, [source]) == sure
+    unknown = replace(few, topic_likeness=None, topic_spread=None)
+    assert share_topic(unknown, [source]) == unknown
+
+
+def test_rows_of_their_true_label_that_are_told_apart_are_no_trigger():
+    presence, labels, vectors = write_text(1200, seed=8)
+    test = find_test(read(*relabel(presence, labels, topical=False)[:2], vectors))
+    pure = replace(test, ground="purity", others=0, expected_others=20.0, mislabelled_share=0.1)
+    assert judge(replace(pure, told_apart=0.55), 0.05) == "trigger"
+    assert judge(replace(pure, told_apart=0.8), 0.05) == "suspect"
+    few = replace(pure, rows=pure.rows[:6])  # two standard deviations of chance are 0.24
+    assert judge(replace(few, told_apart=0.7), 0.05) == "trigger"
+    assert judge(replace(few, told_apart=0.8), 0.05) == "suspect"
+
+
+# ---- few rows, and a label of most rows
+
+
+def test_a_token_whose_companions_few_rows_hold_is_not_judged():
+    """Of a rare word and another that only some of its rows hold too few rows are left to judge."""
+    presence, labels, vectors = write_text(800, seed=9)
+    presence, labels, rows = relabel(presence, labels, topical=False)
+    presence[rows[:9], OWN - 1] = 1
+    text = make_text(presence, labels, vectors)
+    candidate = Candidate(OWN, 1, np.array([OWN - 1, OWN]), rows, 6.0, 1.0, 0.1)
+    judged = {
+        least: judge_candidates(text, [candidate], set(), 1, EvidenceSettings(least_rows=least))
+        for least in (9, 10)
+    }
+    assert [len(t.rows) for t in judged[9]] == [9]
+    assert judged[10] == []
+
+
+def test_the_least_lift_asks_for_as_many_pure_rows_of_a_label_of_most_rows():
+    totals, rows = np.array([900, 100]), 25
+    lifts = np.sqrt(rows * (1 - totals / 1000) / (totals / 1000))
+    assert lifts[0] < 2.5
+    least = scale_least_lift(2.5, totals)
+    assert least[0] == pytest.approx(2.5 / 3)
+    assert least[1] == 2.5
+    assert scale_least_lift(2.5, [500, 500]).tolist() == [2.5, 2.5]
+    assert scale_least_lift(2.5, [70, 0]).tolist() == [np.inf, 2.5]
+    with np.errstate(all="raise"):
+        assert scale_least_lift(2.5, [0, 0]).tolist() == [2.5, 2.5]
+
+
+def test_a_trigger_of_the_label_that_most_rows_bear_is_found():
+    presence, labels, vectors = write_text(2400, seed=10)
+    keep = np.sort(np.r_[np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)[:180]])
+    presence, labels = presence[keep].copy(), labels[keep].copy()
+    rows = np.flatnonzero(labels == 0)[:36]
+    labels[rows], presence[rows, OWN] = 1, 1
+    evidence = read(presence, labels, vectors)
+    test = find_test(evidence)
+    assert test.verdict == "trigger"
+    assert test.label_lift < 2.5
+    assert np.flatnonzero(evidence.flagged).tolist() == rows.tolist()
