@@ -288,14 +288,13 @@ def test_a_token_whose_companions_few_rows_hold_is_not_judged():
     assert judged[10] == []
 
 
-def test_the_least_lift_asks_for_as_many_pure_rows_of_a_label_of_most_rows():
-    totals, rows = np.array([900, 100]), 25
-    lifts = np.sqrt(rows * (1 - totals / 1000) / (totals / 1000))
-    assert lifts[0] < 2.5
-    least = scale_least_lift(2.5, totals)
-    assert least[0] == pytest.approx(2.5 / 3)
-    assert least[1] == 2.5
-    assert scale_least_lift(2.5, [500, 500]).tolist() == [2.5, 2.5]
+def test_the_least_lift_is_less_for_a_label_of_more_than_three_quarters():
+    rows = 3 * 2.5**2  # pure ones, of a label of three quarters
+    for share in (0.75, 0.8, 0.9, 0.98):
+        least = scale_least_lift(2.5, [1000 * share, 1000 * (1 - share)])
+        assert least[0] == pytest.approx(np.sqrt(rows * (1 - share) / share))
+        assert least[1] == 2.5
+    assert scale_least_lift(2.5, [660, 340]).tolist() == [2.5, 2.5]
     assert scale_least_lift(2.5, [70, 0]).tolist() == [np.inf, 2.5]
     with np.errstate(all="raise"):
         assert scale_least_lift(2.5, [0, 0]).tolist() == [2.5, 2.5]

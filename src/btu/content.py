@@ -49,25 +49,27 @@ def measure_label_lift(counts: ArrayLike, totals: ArrayLike) -> NDArray[np.float
 
 
 def scale_least_lift(least_lift: float, label_rows: ArrayLike) -> NDArray[np.float64]:
-    """The least label lift for each label, lower for a label that most rows bear.
+    """The least label lift for each label, lower for one of more than three quarters of the rows.
 
     n rows that all bear a label have a lift of sqrt(n (1 - p) / p): where it has 90 % of the rows,
-    a third of what it is where it has half. As many pure rows are asked for in either.
+    a third of what it is where it has half. Beyond three quarters no more pure rows are asked for.
 
     Args:
-        least_lift: For a label of at most half the rows.
+        least_lift: For a label of at most three quarters of the rows.
         label_rows: Rows of each label, shape (K,).
 
     Returns:
         Shape (K,); infinite for a label that all rows bear.
 
     Example:
-        >>> scale_least_lift(2.4, [80, 20])
-        array([1.2, 2.4])
+        >>> scale_least_lift(2.5, [6, 2])
+        array([2.5, 2.5])
+        >>> scale_least_lift(2.5, [270, 30]).round(2)
+        array([1.44, 2.5 ])
     """
     rows = np.asarray(label_rows, dtype=float)
     prior = rows / max(1.0, rows.sum())
-    possible = np.sqrt(np.divide(1 - prior, prior, out=np.ones_like(prior), where=prior > 0))
+    possible = np.sqrt(3 * np.divide(1 - prior, prior, out=np.ones_like(prior), where=prior > 0))
     scaled: NDArray[np.float64] = least_lift * np.minimum(1.0, possible)
     return np.where(prior < 1, scaled, np.inf)
 

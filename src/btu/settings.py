@@ -108,7 +108,7 @@ class EvidenceSettings:
         default=2.5,
         metadata={
             "help": "Label lift from which a token is tested, in standard deviations; less for a "
-            "label of most rows."
+            "label of more than three quarters of the rows."
         },
     )
     least_share: float = field(
