@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from scipy.stats import norm
 
+from btu import kinds
 from btu.content import Text
 from btu.evidence import find_evidence
 from btu.kinds import judge_rows
@@ -227,6 +229,33 @@ def test_the_p_value_is_that_of_clumped_rows():
     found = [_z_of_few(odds, np.repeat(rng.random(200) < chance, 2)) for _ in range(4000)]
     assert np.mean(found) == pytest.approx(0, abs=0.05)
     assert np.std(found) == pytest.approx(np.sqrt(2) / 1.5, abs=0.05)
+
+
+@pytest.mark.parametrize("says_little", [True, False])
+def test_a_kind_must_surprise_in_rows_that_clearly_read_like_other_labels(monkeypatch, says_little):
+    """Rows that say little bear a label for whatever reason honest rows do."""
+    rng, count = np.random.default_rng(0), 2000
+    own = rng.random(count) < 0.5
+    scores = rng.random(count)
+    kind = np.argsort(-scores)[:300]
+    own[kind] = rng.random(300) < 0.95
+    odds = rng.normal(0, 0.5 if says_little else 2.5, count)
+    monkeypatch.setattr(kinds, "_read_content", lambda *_: odds)
+    text = Text(csr_matrix((count, 1)), None, own.astype(int), 2, np.ones(count, bool))
+    for size in kinds.measure_sizes(text, scores, 1):
+        chance = 1 / (1 + np.exp(-odds - kinds.INNOCENT_STYLE_ODDS))
+        held_out = np.zeros(count, dtype=bool)
+        held_out[np.argsort(-scores)[: round(0.5 * own.sum())]] = True
+        clear = 1 / (1 + np.exp(odds)) > (1 + (~own[~held_out]).mean()) / 2
+        expected = []
+        for rows in (size.rows, size.rows & clear):
+            surprise = own[rows].sum() - chance[rows].sum()
+            spread = 1.5 * np.sqrt((chance * (1 - chance))[rows].sum())
+            expected.append(norm.sf(surprise / (spread + 1e-9)))
+        assert size.p_value == pytest.approx(max(expected))
+        if size.rows.sum() in range(100, 301):
+            assert expected[0] < 1e-4
+            assert (size.p_value > 0.05) == says_little
 
 
 @pytest.mark.parametrize(

@@ -234,10 +234,16 @@ def _z_of_few(odds: NDArray[np.float64], own: NDArray[np.bool_]) -> float:
 
 
 def measure_sizes(text: Text, scores: NDArray[np.float64], label: int) -> list[Kind]:
-    """The rows of the highest scores at each size, read by what saw none of the largest."""
+    """The rows of the highest scores at each size, read by what saw none of the largest.
+
+    So few of other labels must be a surprise over all rows, and over those alone that clearly read
+    like other labels: rows that say little bear the label for whatever reason honest rows do.
+    """
     own = text.labels == label
     held_out = _highest(scores, round(_HELD_OUT * own.sum()))
     odds = _read_content(text, held_out, label)
+    usual = (~own[text.active & ~held_out]).mean()
+    is_clear = expit(-odds) > (1 + usual) / 2
     kinds = []
     for share in SIZES:
         rows = _highest(scores, round(share * own.sum()))
@@ -248,7 +254,10 @@ def measure_sizes(text: Text, scores: NDArray[np.float64], label: int) -> list[K
                 rows,
                 others=int((~own[rows]).sum()),
                 expected=float(expit(-odds[rows]).sum()),
-                p_value=float(norm.sf(_z_of_few(odds[rows] + INNOCENT_STYLE_ODDS, own[rows]))),
+                p_value=max(
+                    float(norm.sf(_z_of_few(odds[k] + INNOCENT_STYLE_ODDS, own[k])))
+                    for k in (rows, rows & is_clear)
+                ),
                 own_share=float((rows & own).sum() / own.sum()),
             )
         )
