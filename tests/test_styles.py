@@ -464,3 +464,13 @@ def test_all_rows_of_a_shape_are_flagged_however_many_rows_are_fitted(spelled, m
     (style,) = confirmed(search(presence, labels, texts=texts, vectors=vectors))
     assert style.kind_rows < len(rows)
     assert set(rows) <= set(style.rows)
+
+
+def test_a_kind_none_of_whose_rows_is_flagged_is_no_fault(rewritten, monkeypatch):
+    presence, labels, _ = rewritten
+    nothing = np.zeros(len(labels))
+    monkeypatch.setattr("btu.styles.judge_rows", lambda *_: (nothing, nothing))
+    vectors = np.ones((presence.shape[1], 24), dtype=np.float32)
+    (style,) = [s for s in search(presence, labels, vectors=vectors) if s.label == 1]
+    assert (len(style.rows), style.beyond_others, style.beyond_own) == (0, None, None)
+    assert judge_style(style, 0.05).verdict == "innocent"

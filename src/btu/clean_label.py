@@ -63,7 +63,7 @@ def find_pure_triggers(
         # Rows taken out here leave other tokens of the label purer than they are.
         others = at_first.sum(axis=1, keepdims=True) - at_first
         tests = [
-            _test(text, token, int(others[token.column, token.label]), looked_at)
+            _test_purity(text, token, int(others[token.column, token.label]), looked_at)
             for token in tokens
         ]
         tests = [share_topic(t, (*tests, *suspects)) for t in tests]
@@ -87,7 +87,7 @@ def find_pure_triggers(
     return tests, [t for t in found if t.label not in unjudged], text.active
 
 
-def _test(text: Text, token: PureToken, others: int, looked_at: int) -> TokenTest:
+def _test_purity(text: Text, token: PureToken, others: int, looked_at: int) -> TokenTest:
     together = hold_together(text.presence, token.companions, token.column, TOGETHER_SHARE)
     held = np.flatnonzero(together & text.active)
     rows = held[text.labels[held] == token.label]

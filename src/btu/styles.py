@@ -53,7 +53,8 @@ class Style:
         kind_rows: Rows of that kind, whatever their label.
         others: Those of them that bear another label.
         expected_others: How many of them would, by what they say.
-        p_value: Chance of so few where the kind moves the log-odds by `INNOCENT_STYLE_ODDS`.
+        p_value: Chance of so few where the kind moves the log-odds by `INNOCENT_STYLE_ODDS`; over
+            all its rows or those that clearly read like other labels, whichever surprises less.
         false_alarm_rate: The same, corrected for the labels and sizes, or for the shapes, that were
             tested.
         words: Columns of tokens that stand in the kind's rows more than elsewhere, most first.

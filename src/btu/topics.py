@@ -49,7 +49,7 @@ def measure_topic(
         Mean cosine similarity of two of the rows less that of two random ones, and the standard
         deviation of that mean over random rows; None without word vectors or rows to compare with.
     """
-    if text.vectors is None:
+    if text.vectors is None or len(rows) < 2:
         return None
     others = text.counted & among
     others[rows] = False
