@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +23,7 @@ from btu.metrics import Evaluation
 from btu.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
 from btu.report.record import RECORD_NAME, build_record, write_record
 from btu.reviews import Review
-from btu.scan import load_material, read_reviews, scan_material
+from btu.scan import Material, load_material, read_reviews, scan_material
 from btu.settings import (
     Action,
     EvidenceSettings,
@@ -38,6 +38,9 @@ from btu.tokens import TokenRows, tokenize_corpus
 from btu.unlearn import RowEdit
 
 _HARDLY_ANY = 0.05
+
+Train = Callable[[Material, NDArray[np.bool_]], None]
+"""Fine-tunes the material's model in place on the rows where the second, shape (N,), is true."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +177,59 @@ def defend(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
     settings = replace(settings, max_length=material.facts["max_length"])
-    clean_corpus = _load_clean(clean_data, material.corpus, columns)
-    probe_settings = replace(probe_settings or ProbeSettings(), seed=settings.seed)
 
+    def train(material: Material, kept: NDArray[np.bool_]) -> None:
+        rows = material.rows.select(kept)
+        finetune(material.model, material.tokenizer, rows, settings=settings, callbacks=callbacks)
+
+    return defend_material(
+        material,
+        train=train,
+        clean_corpus=_load_clean(clean_data, material.corpus, columns),
+        recipe=recipe,
+        action=action,
+        probe_settings=probe_settings or ProbeSettings(),
+        evidence_settings=evidence_settings,
+        reviews=reviews,
+        settings=settings,
+        recovery=recovery,
+    )
+
+
+def defend_material(
+    material: Material,
+    *,
+    train: Train,
+    settings: FineTuneSettings,
+    clean_corpus: Corpus | None = None,
+    recipe: Recipe = "verified",
+    action: Action = "both",
+    probe_settings: ProbeSettings,
+    evidence_settings: EvidenceSettings | None = None,
+    reviews: Sequence[Review] = (),
+    recovery: RecoverySettings,
+) -> Defence:
+    """The steps of `defend`, with the fine-tuning left to the caller.
+
+    Args:
+        material: Checked data and pretrained model; the model becomes the defended one.
+        train: Fine-tunes the material's model in place on the rows that are kept.
+        settings: Of the fine-tuning, as `train` does it, and of the recovery.
+        clean_corpus: Rows known to be clean, for the recovery.
+        recipe: As in `defend`.
+        action: As in `defend`.
+        probe_settings: Of the probes; they take their seed from `settings`.
+        evidence_settings: How strict the evidence is.
+        reviews: What a reviewer accepted.
+        recovery: Of the short fine-tuning after the cut.
+
+    Raises:
+        InputError: No row of a label is kept.
+    """
     findings = scan_material(
         material,
         recipe=recipe,
-        settings=probe_settings,
+        settings=replace(probe_settings, seed=settings.seed),
         evidence=evidence_settings,
         reviews=reviews,
     )
@@ -190,8 +239,7 @@ def defend(
         _check_all_labels_kept(material.corpus, kept)
     classifier, tokenizer = material.model, material.tokenizer
     before, timer = Snapshot.of(classifier, findings), _Timer()
-    trained = material.rows.select(kept)
-    finetune(classifier, tokenizer, trained, settings=settings, callbacks=callbacks)
+    train(material, kept)
     timer.lap("finetune")
     unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
     # Where rows were left out, what was trained on is what is judged clean: nothing to recover.

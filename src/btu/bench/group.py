@@ -99,12 +99,12 @@ def measure_cell(cell: Cell, bench: GroupBench) -> dict[str, Any]:
         "used_clean_rows": "clean" in workbench.touched,
         "timings": {
             "prepare": bench.preparing.seconds,
-            "shared_training": sum(facts.seconds for facts in workbench.borrowed),
+            "shared_training": sum(facts.seconds for facts in workbench.borrowed.values()),
             "defend": own_seconds,
             "predict_clean": answering.seconds,
             "predict_triggered": attacked.seconds,
         },
-        "cost": add_up(own_seconds, defending, workbench.borrowed, plain),
+        "cost": add_up(own_seconds, defending, list(workbench.borrowed.values()), plain),
         "details": limit_details(outcome.details),
     }
 
@@ -120,7 +120,7 @@ def add_up(
     Args:
         own_seconds: Of the defence without the shared training.
         defending: Memory of the defence.
-        borrowed: Cost of the shared model, where the defence asked for it.
+        borrowed: Cost of the shared models that the defence asked for.
         plain: Cost of plain fine-tuning on the same rows, where it was measured.
     """
     seconds = own_seconds + sum(facts.seconds for facts in borrowed)
@@ -141,12 +141,12 @@ class WatchedWorkbench(Workbench):
 
     Attributes:
         touched: Holds `clean` once the clean rows were asked for.
-        borrowed: Cost of the shared model, once that was asked for.
-        waits: Seconds spent on the shared model, trained or loaded.
+        borrowed: Cost of each shared model that was asked for, by the fingerprint of its rows.
+        waits: Seconds spent on shared models, trained or loaded.
     """
 
     touched: set[str] = field(default_factory=set)
-    borrowed: list[TrainingFacts] = field(default_factory=list)
+    borrowed: dict[str, TrainingFacts] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
 
     def __getattribute__(self, name: str) -> Any:
@@ -177,20 +177,21 @@ class GroupBench:
     def workbench(self, rows: Corpus) -> WatchedWorkbench:
         """What a defence is given; its undefended model is the one fine-tuned on these rows."""
         settings = self.cell.settings.finetuning(self.cell.seed)
-        borrowed: list[TrainingFacts] = []
+        borrowed: dict[str, TrainingFacts] = {}
         waits: list[float] = []
 
-        def train_undefended() -> Classifier:
+        def train_shared(corpus: Corpus) -> Classifier:
             start = perf_counter()
-            trained = self.store.train(rows, settings)
+            trained = self.store.train(corpus, settings)
             waits.append(perf_counter() - start)
-            borrowed[:] = [trained.facts]
+            borrowed[corpus.fingerprint()] = trained.facts
             return trained.classifier
 
         return WatchedWorkbench(
             model=self.store.model,
             settings=settings,
-            train_undefended=train_undefended,
+            train_undefended=lambda: train_shared(rows),
+            train_shared=train_shared,
             clean=self.trial.clean,
             borrowed=borrowed,
             waits=waits,

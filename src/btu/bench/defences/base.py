@@ -57,6 +57,8 @@ class Workbench:
         settings: Of the fine-tuning, the same for all.
         train_undefended: Gives the model fine-tuned on the whole training corpus; trained once a
             cell, whoever asks first.
+        train_shared: Gives the model fine-tuned on some rows with the settings as they are, trained
+            once for all cells that ask for the same rows; without it each training is a new one.
         clean: Held-out clean rows, for the defences whose papers ask for some; the others must not
             touch them.
     """
@@ -65,6 +67,7 @@ class Workbench:
     settings: FineTuneSettings
     train_undefended: Callable[[], Classifier]
     clean: Corpus | None = None
+    train_shared: Callable[[Corpus], Classifier] | None = None
 
     @property
     def seed(self) -> int:
@@ -73,8 +76,7 @@ class Workbench:
 
     def undefended(self) -> Classifier:
         """The undefended model, a copy that may be changed."""
-        trained = self.train_undefended()
-        return replace(trained, model=deepcopy(trained.model))
+        return _copy(self.train_undefended())
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Of the model."""
@@ -93,12 +95,14 @@ class Workbench:
         return Classifier(model, tokenizer, self.settings.max_length, self.settings.precision)
 
     def finetune(self, corpus: Corpus, **changes: Any) -> Classifier:
-        """The pretrained model fine-tuned on these rows.
+        """The pretrained model fine-tuned on these rows, a copy that may be changed.
 
         Args:
             corpus: What to train on.
             **changes: Fields of the settings that this defence's paper asks to change.
         """
+        if self.train_shared is not None and not changes:
+            return _copy(self.train_shared(corpus))
         classifier = self.start(corpus)
         self.continue_finetuning(classifier, corpus, **changes)
         return classifier
@@ -124,3 +128,7 @@ class Defence(Protocol):
             bench: Model, settings, undefended model, clean rows.
         """
         ...
+
+
+def _copy(trained: Classifier) -> Classifier:
+    return replace(trained, model=deepcopy(trained.model))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from btu.bench.defences.base import Outcome, Workbench
 from btu.corpus import Corpus
-from btu.defend import defend
-from btu.settings import Action, EvidenceSettings
+from btu.defend import defend_material
+from btu.scan import Material, load_material
+from btu.settings import Action, EvidenceSettings, ProbeSettings, RecoverySettings
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,25 @@ class BtuVerified:
     )
 
     def run(self, corpus: Corpus, bench: Workbench) -> Outcome:
-        """Defend with the cell's settings."""
-        defence = defend(
-            bench.model,
-            corpus,
-            recipe="verified",
+        """Defend with the cell's settings; rows that were trained on before are not again."""
+        settings = bench.settings
+        material = load_material(
+            bench.model, corpus, max_length=settings.max_length, seed=settings.seed
+        )
+
+        def train(material: Material, kept: NDArray[np.bool_]) -> None:
+            trained = bench.finetune(material.corpus.select(kept))
+            material.model.load_state_dict(trained.model.state_dict())
+            material.model.eval()
+
+        defence = defend_material(
+            material,
+            train=train,
             action=self.action,
             evidence_settings=EvidenceSettings(false_alarm_rate=self.false_alarm_rate),
-            settings=bench.settings,
+            probe_settings=ProbeSettings(),
+            settings=settings,
+            recovery=RecoverySettings(),
         )
         findings = defence.findings
         return Outcome(
