@@ -16,12 +16,14 @@ import pytest
 
 from btu.bench import group
 from btu.bench.defences import DEFENCES, REFUSED, Outcome, Workbench
+from btu.bench.defences.btu_verified import BtuVerified
 from btu.bench.experiment import load_benchmark
 from btu.bench.group import GroupBench, Places
 from btu.bench.results import load_results, read_commit
 from btu.bench.run import Summary, run_benchmark, run_with_executor, run_with_jobs
 from btu.bench.table import View, render_view
 from btu.corpus import Corpus
+from btu.defend import defend
 from btu.embeddings import hash_weights
 from btu.errors import InputError
 from toy_benchmark import Toy, build_toy
@@ -169,6 +171,41 @@ def test_a_defence_cannot_change_the_shared_model(toy: Toy) -> None:
         weight.data.zero_()
     assert workbench.train_undefended() is shared
     assert hash_weights(shared.model) == before
+
+
+def test_rows_that_were_trained_on_before_are_not_trained_on_again(toy: Toy) -> None:
+    (cell,) = load_benchmark([toy.add("one", "")]).cells
+    bench = GroupBench(cell, Places(toy.corpora, toy.results))
+    rows, seen = bench.trial.untouched, []
+    settings = cell.settings.finetuning(cell.seed)
+    alone = Workbench(bench.store.model, settings, lambda: seen.append("undefended")).finetune(rows)
+    for _ in range(2):
+        workbench = bench.workbench(bench.trial.train)
+        trained = workbench.finetune(rows)
+        assert hash_weights(trained.model) == hash_weights(alone.model)
+        # What it cost counts for each who asks, and the waiting for it for nobody.
+        facts = bench.store.find_facts(rows, settings)
+        assert workbench.borrowed == {rows.fingerprint(): facts}
+        assert len(workbench.waits) == 1
+        for weight in trained.model.parameters():
+            weight.data.zero_()
+    assert workbench.waits[0] < facts.seconds
+    assert hash_weights(workbench.finetune(rows, epochs=2).model) != hash_weights(alone.model)
+    assert not seen
+
+
+def test_the_bench_measures_the_model_that_defend_gives(toy: Toy) -> None:
+    (cell,) = load_benchmark([toy.add("one", 'defences = ["btu-verified"]')]).cells
+    bench = GroupBench(cell, Places(toy.corpora, toy.results))
+    workbench = bench.workbench(bench.trial.train)
+    outcome = BtuVerified().run(bench.trial.train, workbench)
+    settings = cell.settings.finetuning(cell.seed)
+    defence = defend(workbench.model, bench.trial.train, settings=settings)
+    assert np.array_equal(outcome.flagged_rows, defence.findings.flagged)
+    assert hash_weights(outcome.predictor.model) == hash_weights(defence.classifier.model)
+    assert workbench.borrowed.keys() == {
+        bench.trial.train.select(~outcome.flagged_rows).fingerprint()
+    }
 
 
 def test_a_cell_without_published_text_is_marked_and_not_run(toy: Toy) -> None:

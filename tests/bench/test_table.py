@@ -152,6 +152,21 @@ def test_a_control_has_no_columns_of_an_attack(toy: Toy) -> None:
     assert "attack success" not in details
 
 
+def test_many_attacks_stand_below_each_other(toy: Toy) -> None:
+    rates = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
+    toy.add("many", f'poison_rates = {rates}\ndefences = ["none", "oracle"]')
+    benchmark = load_benchmark([toy.root / "experiments" / "many.toml"])
+    results = {cell.key: measure(cell, 0.9, cell.poison_rate) for cell in benchmark.cells}
+    header, _, *rows = (
+        render_view(View("many", ("overview",)), benchmark, results)
+        .split("| toys")[1]
+        .splitlines()[:9]
+    )
+    assert [cell.strip() for cell in header.split("|")[1:3]] == ["none", "oracle"]
+    assert [row.split("|")[1].strip() for row in rows] == [f"badnets {100 * r:g} %" for r in rates]
+    assert rows[0].split("|")[2].strip() == "5.0 (90.0)†"
+
+
 def test_only_marked_parts_of_a_document_change(toy: Toy) -> None:
     benchmark = load_benchmark([toy.root])
     document = (

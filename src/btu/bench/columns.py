@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from btu.bench.lines import Line
@@ -29,9 +29,23 @@ def render_percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def _points(value: float) -> str:
+def render_points(value: float) -> str:
+    """A difference of fractions as percentage points with its sign."""
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text
+
+
+def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown that reads well as it stands: columns padded, numbers to the right."""
+    cells = [[text.replace("|", "\\|") for text in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def join(row: Sequence[str]) -> str:
+        first = row[0].ljust(widths[0])
+        return " | ".join([first, *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
+
+    return "\n".join(f"| {join(row)} |" for row in [cells[0], marks, *cells[1:]])
 
 
 def _times(value: float) -> str:
@@ -84,8 +98,8 @@ def _flags(flagged: str, kind: str) -> Callable[[Line], str]:
 COLUMNS = (
     Column("clean accuracy", _state_or(_with_interval("clean_accuracy", render_percent))),
     Column("attack success rate", _with_interval("attack_success_rate", render_percent)),
-    Column("accuracy lost", _with_interval("accuracy_lost", _points)),
-    Column("excess attack success", _with_interval("excess_attack_success_rate", _points)),
+    Column("accuracy lost", _with_interval("accuracy_lost", render_points)),
+    Column("excess attack success", _with_interval("excess_attack_success_rate", render_points)),
     Column("rows flagged: precision / recall / false alarms", _flags("rows_flagged", "row")),
     Column("tokens flagged: precision / recall / false alarms", _flags("tokens_flagged", "token")),
     Column("time", _plain("relative_time", _times)),

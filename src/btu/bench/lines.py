@@ -131,6 +131,14 @@ class Block:
     lines: tuple[Line, ...]
 
 
+def name_attack(block: Block) -> str:
+    """Attack, poison rate and label mode, as tables call them."""
+    if block.is_control:
+        return "no attack"
+    mode = "" if block.label_mode == "dirty" else f", {block.label_mode} label"
+    return f"{block.attack} {100 * block.poison_rate:g} %{mode}"
+
+
 def build_blocks(experiment: Experiment, results: Mapping[str, Result]) -> list[Block]:
     """The blocks of an experiment's table, holes included, in the order of running.
 

@@ -11,14 +11,17 @@ from pathlib import Path
 
 from btu.bench.attacks.options import hint
 from btu.bench.cells import CellSettings
-from btu.bench.columns import COLUMNS, NOTHING, ONE_SEED, render_percent
+from btu.bench.columns import COLUMNS, NOTHING, ONE_SEED, render_percent, render_table
 from btu.bench.experiment import Benchmark, Experiment
-from btu.bench.lines import Block, Line, Result, build_blocks, build_rows
+from btu.bench.lines import Block, Line, Result, build_blocks, build_rows, name_attack
+from btu.bench.targets import render_targets
 from btu.errors import InputError
 
 _MARKED = re.compile(r"(<!-- bench:([^>]*?)-->\n).*?(<!-- /bench -->)", re.DOTALL)
 _PARTS = ("overview", "details", "confusion")
 _USUAL_PARTS = ("overview", "details")
+_TARGETS = "targets"
+_MOST_COLUMNS = 6
 _LONGEST_ERROR = 160
 
 
@@ -58,6 +61,8 @@ def render_document(
     faults: list[str] = []
 
     def render(match: re.Match[str]) -> str:
+        if match[2].split() == [_TARGETS]:
+            return f"{match[1]}\n{render_targets(benchmark, results)}\n\n{match[3]}"
         view = _read_view(match[2].split(), benchmark, faults)
         body = "" if view is None else render_view(view, benchmark, results, figures=figures)
         return f"{match[1]}{body}{match[3]}"
@@ -120,14 +125,21 @@ def render_circumstances(experiment: Experiment, results: Mapping[str, Result]) 
 
 
 def render_overview(corpus: str, blocks: Sequence[Block]) -> str:
-    """Attack success rate and clean accuracy of every defence, one column an attack."""
+    """Attack success rate and clean accuracy of every defence.
+
+    One column an attack, or one row an attack where these are more than fit beside each other.
+    """
     defences = list(dict.fromkeys(line.defence for block in blocks for line in block.lines))
-    header = [f"{corpus}: attack success rate (clean accuracy)", *map(_name_attack, blocks)]
-    rows = []
-    for defence in defences:
-        lines = [next((x for x in b.lines if x.defence == defence), None) for b in blocks]
-        rows.append([defence, *map(_render_overview_cell, lines, blocks)])
-    return _render_table(header, rows)
+    title = f"{corpus}: attack success rate (clean accuracy)"
+    columns = [["", *defences]]
+    for block in blocks:
+        lines = [next((x for x in block.lines if x.defence == d), None) for d in defences]
+        cells = [_render_overview_cell(line, block) for line in lines]
+        columns.append([name_attack(block), *cells])
+    if len(blocks) <= _MOST_COLUMNS:
+        columns = list(map(list, zip(*columns, strict=True)))
+    (_, *header), *rows = columns
+    return render_table([title, *header], rows)
 
 
 def render_confusion(blocks: Sequence[Block]) -> str:
@@ -146,7 +158,7 @@ def render_confusion(blocks: Sequence[Block]) -> str:
             counts = (hit, poisoned - hit, flagged - hit, trained - poisoned - flagged + hit)
             rows.append(
                 [
-                    f"{block.corpus}, {_name_attack(block)}",
+                    f"{block.corpus}, {name_attack(block)}",
                     line.defence,
                     *(f"{count:,.0f}" for count in counts),
                     _render_seeds(line),
@@ -155,12 +167,12 @@ def render_confusion(blocks: Sequence[Block]) -> str:
     if not rows:
         return "No rows judged yet."
     header = ["attack", "defence", "poisoned, flagged", "poisoned, kept", "clean, flagged"]
-    return _render_table([*header, "clean, kept", "seeds"], rows)
+    return render_table([*header, "clean, kept", "seeds"], rows)
 
 
 def render_details(block: Block) -> str:
     """Every column of one attack on one corpus, one line a defence."""
-    title = f"**{block.corpus}, {_name_attack(block)}**"
+    title = f"**{block.corpus}, {name_attack(block)}**"
     ratios = [r for line in block.lines if (r := line.mean("perplexity_ratio")) is not None]
     stealth = [f"perplexity with the trigger × {ratios[0]:.2g}"] if ratios else []
     notes = [*([block.note] if block.note else []), *stealth]
@@ -174,7 +186,7 @@ def render_details(block: Block) -> str:
         [line.defence, *(column.render(line) for column in columns), _render_seeds(line)]
         for line in block.lines
     ]
-    table = _render_table(["defence", *(c.title for c in columns), "seeds"], rows)
+    table = render_table(["defence", *(c.title for c in columns), "seeds"], rows)
     errors = [
         f"- {line.defence}, seed {seed}: {_render_error(error)}"
         for line in block.lines
@@ -204,8 +216,8 @@ def _render_settings(settings: CellSettings) -> str:
 
 
 def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) -> View | None:
-    names = [experiment.name for experiment in benchmark.experiments]
-    if not words or words[0] not in names:
+    names = [*(experiment.name for experiment in benchmark.experiments), _TARGETS]
+    if not words or words[0] not in names[:-1]:
         name = words[0] if words else ""
         faults.append(f"bench: {name}: expected one of {', '.join(names)}{hint(name, names)}")
         return None
@@ -220,13 +232,6 @@ def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) ->
     ]
     parts = tuple(part for part in _PARTS if part in rest) or _USUAL_PARTS
     return View(name, parts, tuple(corpus for corpus in corpora if corpus in rest))
-
-
-def _name_attack(block: Block) -> str:
-    if block.is_control:
-        return "no attack"
-    mode = "" if block.label_mode == "dirty" else f", {block.label_mode} label"
-    return f"{block.attack} {100 * block.poison_rate:g} %{mode}"
 
 
 def _render_overview_cell(line: Line | None, block: Block) -> str:
@@ -251,16 +256,3 @@ def _render_error(error: str) -> str:
     """One line of code: nothing in it is read as Markdown or HTML."""
     text = " ".join(error.replace("`", "'").split())
     return f"`{text[:_LONGEST_ERROR]}{'…' if len(text) > _LONGEST_ERROR else ''}`"
-
-
-def _render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown that reads well as it stands: columns padded, numbers to the right."""
-    cells = [[text.replace("|", "\\|") for text in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def join(row: Sequence[str]) -> str:
-        first = row[0].ljust(widths[0])
-        return " | ".join([first, *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))])
-
-    return "\n".join(f"| {join(row)} |" for row in [cells[0], marks, *cells[1:]])
