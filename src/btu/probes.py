@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.drift import count_share, measure_drift, pick_most_moved
@@ -21,6 +23,9 @@ from btu.finetune import autocast, pick_precision
 from btu.progress import track
 from btu.settings import ProbeSettings
 from btu.tokens import TokenRows
+
+# In tokens. The scores that plain attention keeps grow with the square of the length.
+_SHORT_TEXT = 128
 
 ROUND_NAMES = ("shallow", "shallow-again", "embedding-only")
 
@@ -193,7 +198,7 @@ def _probe_embedding_only(
         batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
         labels = batch.pop("labels").to(device)
         pooled.expect(positions, batch["attention_mask"].to(device))
-        with autocast(precision):
+        with autocast(precision), _pick_attention(batch["input_ids"].shape[1], device):
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
         return functional.cross_entropy(logits.float(), labels)
 
@@ -218,6 +223,12 @@ def _probe_embedding_only(
             parameter.requires_grad_(True)
         model.train(was_training)
     return movement.detach().cpu(), pooled.states if pooled.known.all() else None
+
+
+def _pick_attention(length: int, device: torch.device) -> AbstractContextManager[None]:
+    """Short texts on a CPU go without flash attention, whose backward pass takes longer there."""
+    is_short = length <= _SHORT_TEXT and device.type == "cpu"
+    return sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext()
 
 
 class _PooledStates:
