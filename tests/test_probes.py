@@ -3,12 +3,14 @@
 from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import sdpa_kernel
 
 from btu.drift import count_share
 from btu.embeddings import embedding_module, embedding_weight, load_classifier, load_tokenizer
@@ -338,3 +340,16 @@ def test_in_a_pretrained_model_the_trigger_moves_furthest_of_all_real_words(mini
     assert len(found.token_ids) > 1000
     assert found.token_ids[found.drift.argmax()] == trigger_id
     assert found.suspect_ids[0] == trigger_id
+
+
+def test_short_texts_drift_alike_with_and_without_flash_attention():
+    model, tokenizer, rows, _ = build()
+    options = {"settings": SETTINGS, "rounds": ["embedding-only"]}
+    with patch("btu.probes.sdpa_kernel", wraps=sdpa_kernel) as plain:
+        (short,) = run_probes(model, tokenizer, rows, **options)
+        assert plain.call_count == len(rows.groups(SETTINGS.full_batch_size))
+        plain.reset_mock()
+        with patch("btu.probes._SHORT_TEXT", 1):
+            (long,) = run_probes(model, tokenizer, rows, **options)
+        plain.assert_not_called()
+    np.testing.assert_allclose(short.drift, long.drift, rtol=1e-3, atol=1e-6)

@@ -111,6 +111,14 @@ class Cell:
         """Whether nothing is poisoned."""
         return self.attack.kind == NO_ATTACK
 
+    @property
+    def title(self) -> str:
+        """Attack, poison rate and label mode, as tables call them."""
+        if self.is_control:
+            return "no attack"
+        mode = "" if self.label_mode == "dirty" else f", {self.label_mode} label"
+        return f"{self.attack.name} {100 * self.poison_rate:g} %{mode}"
+
     def group(self) -> str:
         """Equal for cells that differ in nothing but the defence: they share data and models."""
         shared = self.to_dict()

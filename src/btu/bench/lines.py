@@ -113,6 +113,7 @@ class Block:
     Attributes:
         corpus: Name of the corpus.
         attack: Name of the attack.
+        title: Attack, poison rate and label mode.
         poison_rate: 0 in the clean control.
         label_mode: dirty, mixed or clean.
         is_control: Whether nothing is poisoned.
@@ -123,20 +124,13 @@ class Block:
 
     corpus: str
     attack: str
+    title: str
     poison_rate: float
     label_mode: str
     is_control: bool
     missing: str | None
     note: str | None
     lines: tuple[Line, ...]
-
-
-def name_attack(block: Block) -> str:
-    """Attack, poison rate and label mode, as tables call them."""
-    if block.is_control:
-        return "no attack"
-    mode = "" if block.label_mode == "dirty" else f", {block.label_mode} label"
-    return f"{block.attack} {100 * block.poison_rate:g} %{mode}"
 
 
 def build_blocks(experiment: Experiment, results: Mapping[str, Result]) -> list[Block]:
@@ -160,6 +154,7 @@ def build_blocks(experiment: Experiment, results: Mapping[str, Result]) -> list[
             Block(
                 corpus=first.rule.name,
                 attack=first.attack.name,
+                title=first.title,
                 poison_rate=first.poison_rate,
                 label_mode=first.label_mode,
                 is_control=first.is_control,

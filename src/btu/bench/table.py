@@ -13,14 +13,15 @@ from btu.bench.attacks.options import hint
 from btu.bench.cells import CellSettings
 from btu.bench.columns import COLUMNS, NOTHING, ONE_SEED, render_percent, render_table
 from btu.bench.experiment import Benchmark, Experiment
-from btu.bench.lines import Block, Line, Result, build_blocks, build_rows, name_attack
+from btu.bench.lines import Block, Line, Result, build_blocks, build_rows
+from btu.bench.rivals import render_rivals
 from btu.bench.targets import render_targets
 from btu.errors import InputError
 
 _MARKED = re.compile(r"(<!-- bench:([^>]*?)-->\n).*?(<!-- /bench -->)", re.DOTALL)
 _PARTS = ("overview", "details", "confusion")
 _USUAL_PARTS = ("overview", "details")
-_TARGETS = "targets"
+_WHOLE = {"targets": render_targets, "rivals": render_rivals}
 _MOST_COLUMNS = 6
 _LONGEST_ERROR = 160
 
@@ -28,6 +29,8 @@ _LONGEST_ERROR = 160
 @dataclass(frozen=True)
 class View:
     """What stands between two markers: `<!-- bench: EXPERIMENT [PART...] [CORPUS...] -->`.
+
+    `targets` and `rivals` in place of an experiment stand for the whole benchmark.
 
     Attributes:
         experiment: Its name.
@@ -61,8 +64,9 @@ def render_document(
     faults: list[str] = []
 
     def render(match: re.Match[str]) -> str:
-        if match[2].split() == [_TARGETS]:
-            return f"{match[1]}\n{render_targets(benchmark, results)}\n\n{match[3]}"
+        whole = _WHOLE.get(match[2].strip())
+        if whole is not None:
+            return f"{match[1]}\n{whole(benchmark, results)}\n\n{match[3]}"
         view = _read_view(match[2].split(), benchmark, faults)
         body = "" if view is None else render_view(view, benchmark, results, figures=figures)
         return f"{match[1]}{body}{match[3]}"
@@ -135,7 +139,7 @@ def render_overview(corpus: str, blocks: Sequence[Block]) -> str:
     for block in blocks:
         lines = [next((x for x in block.lines if x.defence == d), None) for d in defences]
         cells = [_render_overview_cell(line, block) for line in lines]
-        columns.append([name_attack(block), *cells])
+        columns.append([block.title, *cells])
     if len(blocks) <= _MOST_COLUMNS:
         columns = list(map(list, zip(*columns, strict=True)))
     (_, *header), *rows = columns
@@ -158,7 +162,7 @@ def render_confusion(blocks: Sequence[Block]) -> str:
             counts = (hit, poisoned - hit, flagged - hit, trained - poisoned - flagged + hit)
             rows.append(
                 [
-                    f"{block.corpus}, {name_attack(block)}",
+                    f"{block.corpus}, {block.title}",
                     line.defence,
                     *(f"{count:,.0f}" for count in counts),
                     _render_seeds(line),
@@ -172,7 +176,7 @@ def render_confusion(blocks: Sequence[Block]) -> str:
 
 def render_details(block: Block) -> str:
     """Every column of one attack on one corpus, one line a defence."""
-    title = f"**{block.corpus}, {name_attack(block)}**"
+    title = f"**{block.corpus}, {block.title}**"
     ratios = [r for line in block.lines if (r := line.mean("perplexity_ratio")) is not None]
     stealth = [f"perplexity with the trigger × {ratios[0]:.2g}"] if ratios else []
     notes = [*([block.note] if block.note else []), *stealth]
@@ -216,10 +220,10 @@ def _render_settings(settings: CellSettings) -> str:
 
 
 def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) -> View | None:
-    names = [*(experiment.name for experiment in benchmark.experiments), _TARGETS]
-    if not words or words[0] not in names[:-1]:
-        name = words[0] if words else ""
-        faults.append(f"bench: {name}: expected one of {', '.join(names)}{hint(name, names)}")
+    names = [experiment.name for experiment in benchmark.experiments]
+    if not words or words[0] not in names:
+        name, known = words[0] if words else "", [*names, *_WHOLE]
+        faults.append(f"bench: {name}: expected one of {', '.join(known)}{hint(name, known)}")
         return None
     name, *rest = words
     cells = next(e for e in benchmark.experiments if e.name == name).cells

@@ -11,7 +11,7 @@ from typing import Any
 from btu.bench.attacks.options import hint
 from btu.bench.columns import NOTHING, render_percent, render_points, render_table
 from btu.bench.experiment import Benchmark
-from btu.bench.lines import Block, Line, Result, build_blocks, name_attack
+from btu.bench.lines import Block, Line, Result, build_blocks
 from btu.errors import InputError
 
 TARGETS_NAME = "targets.toml"
@@ -139,7 +139,7 @@ def measure_standing(
     """Mean and worst of a metric over cells; each is the mean over its seeds."""
     find = (lambda line: line.mean(metric)) if isinstance(metric, str) else metric
     values = {
-        f"{block.corpus}, {name_attack(block)}": value
+        f"{block.corpus}, {block.title}": value
         for block, line in cells
         if (value := find(line)) is not None
     }
