@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from btu.content import Scale, Text, fit_content, fit_states
+from btu.content import (
+    Scale,
+    Text,
+    find_companions,
+    fit_content,
+    fit_states,
+    measure_without,
+)
 from btu.purity import hold_together
 from btu.settings import EvidenceSettings
 from btu.topics import measure_topic
@@ -58,30 +65,24 @@ class Candidate:
 
 def screen(text: Text, settings: EvidenceSettings, first: int = 0) -> tuple[list[Candidate], int]:
     """Tokens, from a first column on, that stand out by label and text; how many were looked at."""
-    margins, weights, folds = text.bag
-    presence, labels, counted = text.presence, text.labels, text.counted
+    margins, _, _ = text.bag
+    labels, counted = text.labels, text.counted
     counts, lift = text.measure_lift()
-    totals = np.bincount(labels[counted], minlength=text.num_labels)
-    columns = presence.tocsc()
+    holding = text.presence.tocsc()
     looked_at = text.find_outstanding(settings.least_rows, settings.least_lift)
     looked_at[:first] = False
     candidates = []
-    for c in np.flatnonzero(totals):
+    for c in np.flatnonzero(looked_at.any(axis=0)).tolist():
         scale = Scale.of(margins[:, c], labels == c, text.active)
-        for column in np.flatnonzero(looked_at[:, c]).tolist():
-            holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+        columns = np.flatnonzero(looked_at[:, c])
+        beside = find_companions(text, c, columns, counts[:, c], least_share=COMPANION_SHARE)
+        for column, companions in zip(columns.tolist(), beside, strict=True):
+            holds = holding.indices[holding.indptr[column] : holding.indptr[column + 1]]
             rows = holds[counted[holds] & (labels[holds] == c)]
-            inside = np.asarray(presence[rows].mean(axis=0)).ravel()
-            outside = (counts[:, c] - inside * len(rows)) / max(1, totals[c] - len(rows))
-            companions = np.flatnonzero(inside - outside >= COMPANION_SHARE)
-            companions = np.union1d(companions, [column])
-            own = presence[rows][:, companions].toarray()
-            without = margins[rows, c] - (own * weights[folds[rows][:, None], companions, c]).sum(
-                axis=1
-            )
+            without = measure_without(text, c, rows, companions)
             share, spread = scale.estimate(without)
             candidates.append(
-                Candidate(column, int(c), companions, rows, float(lift[column, c]), share, spread)
+                Candidate(column, c, companions, rows, float(lift[column, c]), share, spread)
             )
     worth = [t for t in candidates if t.share - 2 * t.spread >= settings.least_share]
     worth.sort(key=lambda t: t.share - 2 * t.spread, reverse=True)

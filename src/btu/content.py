@@ -253,6 +253,54 @@ def calibrate(
     return LogisticRegression(C=_CALIBRATION).fit(margins[known], own[known])
 
 
+def find_companions(
+    text: Text,
+    label: int,
+    columns: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    *,
+    least_share: float,
+) -> list[NDArray[np.int64]]:
+    """For each token those that mostly stand in the same rows of a label, itself among them.
+
+    Args:
+        text: The corpus; its counted rows tell.
+        label: Whose rows.
+        columns: The tokens.
+        counts: Counted rows of the label that hold each token of the corpus, shape (n,).
+        least_share: By how much a companion is more frequent in the token's rows than in the
+            others, at least; above 0.
+    """
+    own = text.counted & (text.labels == label)
+    part = text.presence[own].astype(np.int64)
+    together, companions = (part[:, columns].T @ part).tocsr(), []
+    for place, column in enumerate(columns.tolist()):
+        here = slice(together.indptr[place], together.indptr[place + 1])
+        others, inside, rows = together.indices[here], together.data[here], counts[column]
+        outside = (counts[others] - inside) / max(1, own.sum() - rows)
+        near = others[inside / rows - outside >= least_share]
+        companions.append(np.union1d(near, [column]).astype(np.int64))
+    return companions
+
+
+def measure_without(
+    text: Text, label: int, rows: NDArray[np.int64], companions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Margins of some rows towards a label without the weights of some tokens, shape (rows,).
+
+    Args:
+        text: The corpus, read by tokens.
+        label: The label.
+        rows: Which rows.
+        companions: Columns that are left out.
+    """
+    margins, weights, folds = text.bag
+    held = text.presence[rows][:, companions].toarray()
+    said = (held * weights[folds[rows][:, None], companions, label]).sum(axis=1)
+    without: NDArray[np.float64] = margins[rows, label] - said
+    return without
+
+
 class StatesAlone:
     """Ridge regressions on states that leave a few rows out, from sums over all active rows.
 

@@ -18,7 +18,14 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from btu.content import Scale, StatesAlone, Text, calibrate
+from btu.content import (
+    Scale,
+    StatesAlone,
+    Text,
+    calibrate,
+    find_companions,
+    measure_without,
+)
 
 INNOCENT_ODDS = 1.0
 """An honest word may move the log-odds of its label by this much beyond what its row and its
@@ -97,9 +104,9 @@ def find_pure(
     pooled = text.pooled
     if pooled is None or text.vectors is None:
         return [], 0
-    margins, weights, folds = text.bag
+    margins, _, _ = text.bag
     alone, meanings = StatesAlone(text), _measure_meaning(counts, text.vectors)
-    columns, totals = text.presence.tocsc(), counts.sum(axis=1)
+    holding, totals = text.presence.tocsc(), counts.sum(axis=1)
     few = totals <= _MOST_ROWS * text.active.sum()
     tested, looked_at = [], 0
     for c in range(text.num_labels):
@@ -111,16 +118,13 @@ def find_pure(
         meaning = meanings[:, c]
         model = calibrate(np.stack([margins[:, c], pooled[:, c]], axis=1), own, text.active)
         scale = Scale.of(pooled[:, c], own, text.active)
-        found = []
-        for column in np.flatnonzero(chosen).tolist():
-            holds = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+        found, columns = [], np.flatnonzero(chosen)
+        beside = find_companions(text, c, columns, counts[:, c], least_share=_TOGETHER)
+        for column, companions in zip(columns.tolist(), beside, strict=True):
+            holds = holding.indices[holding.indptr[column] : holding.indptr[column + 1]]
             rows = np.sort(holds[text.active[holds]])
             told = text.drop_repeats(rows)
-            companions = _find_companions(text, told[own[told]], counts[:, c], column, own)
-            held = text.presence[rows][:, companions].toarray()
-            bag = margins[rows, c] - (held * weights[folds[rows][:, None], companions, c]).sum(
-                axis=1
-            )
+            bag = measure_without(text, c, rows, companions)
             is_told = np.isin(rows, told)
             odds = (_odds(model, bag, pooled[rows, c]) + meaning[column])[is_told]
             others = int((~own[told]).sum())
@@ -183,18 +187,6 @@ def _odds(
 ) -> NDArray[np.float64]:
     odds: NDArray[np.float64] = model.decision_function(np.stack([bag, states], axis=1))
     return odds
-
-
-def _find_companions(
-    text: Text,
-    rows: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    column: int,
-    own: NDArray[np.bool_],
-) -> NDArray[np.int64]:
-    inside = np.asarray(text.presence[rows].mean(axis=0)).ravel()
-    outside = (counts - inside * len(rows)) / max(1, int((own & text.counted).sum()) - len(rows))
-    return np.union1d(np.flatnonzero(inside - outside >= _TOGETHER), [column])
 
 
 def _measure_meaning(
