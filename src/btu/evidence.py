@@ -18,10 +18,10 @@ from btu.clean_label import find_pure_triggers
 from btu.content import Text
 from btu.likeness import REWRITTEN_LIKENESS, measure_likeness
 from btu.repeats import find_repeats
-from btu.search import MOST_OF_A_LABEL, find_pairs, find_triggers
+from btu.search import MOST_OF_A_LABEL, find_beside, find_pairs, find_triggers
 from btu.settings import EvidenceSettings
 from btu.styles import Style, find_styles, judge_style
-from btu.verdicts import TokenTest, Verdict, demote, judge
+from btu.verdicts import TokenTest, Verdict, demote, judge_all
 
 FLAGGED_SCORE = 0.5
 """Rows with this score and more are judged poisoned."""
@@ -75,9 +75,8 @@ class Evidence:
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
-        tests = [replace(t, verdict=judge(t, false_alarm_rate)) for t in self.tests]
         return Evidence.of(
-            tests,
+            judge_all(self.tests, false_alarm_rate),
             tested=self.tested,
             rows=len(self.row_scores),
             styles=tuple(judge_style(style, false_alarm_rate) for style in self.styles),
@@ -111,8 +110,9 @@ def find_evidence(
     token's own weight, and those of its companions, are left out of the margins of its rows. What
     stands out is tested again with a classifier (of presence and of the states) that never saw the
     rows of any token that stands out. Half of the allowed false alarms goes to the tokens that the
-    probes propose, half to all others. Two everyday words in a row may be a trigger though neither
-    is one: pairs of neighbours are tested next. What no token tells is looked for last:
+    probes propose, half to all others. A label with a confirmed trigger is searched again for those
+    that too few rows hold to be sure alone. Two everyday words in a row may be a trigger though
+    neither is one: pairs of neighbours are tested next. What no token tells is looked for last:
     kinds of text that bear a label against what they say.
 
     Args:
@@ -143,6 +143,7 @@ def find_evidence(
     text = Text(presence, states, labels, num_labels, active, repeats, vectors)
     waiting = set(accepted)
     search = find_triggers(text, set(proposed), waiting, settings)
+    search = find_beside(search, set(proposed), waiting, settings)
     text, found, tests, unjudged = search.text, search.found, search.tests, search.unjudged
     skipped, pairs_tested = set(unjudged), 0
     if pairs is not None and members is not None:

@@ -12,12 +12,13 @@ from scipy.sparse import csr_matrix, hstack
 from btu.conflict import COMPANION_SHARE, judge_candidates, screen
 from btu.content import Text
 from btu.settings import EvidenceSettings
-from btu.verdicts import TokenTest, accept, demote
+from btu.verdicts import TokenTest, accept, demote, judge
 
 MOST_OF_A_LABEL = 0.5
 """A label that loses more of its rows than this is not judged, see `takes_too_much`."""
 
 MOST_ROUNDS = 12
+_LIFT_BESIDE = 2.0  # six rows of one label of two have 2.4
 _PHRASE_PAIRS = 3
 _SAME_ROWS = 0.9
 
@@ -76,6 +77,42 @@ def find_triggers(
             active[own] = at_first[own]
         text = replace(text, active=active)
     return Search(text, found, tests, unjudged, tested)
+
+
+def find_beside(
+    search: Search, proposed: set[int], accepted: set[int], settings: EvidenceSettings
+) -> Search:
+    """Further triggers of the labels that have a confirmed one, in fewer rows than one alone needs.
+
+    Of several triggers each has a part of the poisoned rows. Clean data has no confirmed one, so
+    that nothing is found beside it.
+
+    Args:
+        search: What was found by itself.
+        proposed: Columns that the probes propose.
+        accepted: Columns that a reviewer accepted.
+        settings: How strict.
+    """
+    labels = {test.label for test in search.found} - search.unjudged
+    wider = replace(settings, least_lift=min(settings.least_lift, _LIFT_BESIDE))
+    text, found = search.text, list(search.found)
+    for _ in range(MOST_ROUNDS if labels else 0):
+        candidates = [c for c in screen(text, wider)[0] if c.label in labels]
+        tests = judge_candidates(text, candidates, proposed, search.tested, settings)
+        tests = [replace(t, ground="beside") for t in tests if t.column not in accepted]
+        tests = [replace(t, verdict=judge(t, settings.false_alarm_rate)) for t in tests]
+        new = pick_surest([t for t in tests if t.verdict == "trigger"])
+        if not new:
+            break
+        active = text.active.copy()
+        for test in new:
+            active[test.rows] = False
+        if takes_too_much(new[0].label, text.labels, active):
+            labels.discard(new[0].label)
+            continue
+        found += new
+        text = replace(text, active=active)
+    return replace(search, text=text, found=found)
 
 
 def find_pairs(

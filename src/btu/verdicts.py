@@ -13,7 +13,7 @@ from btu.purity import MOST_OTHERS
 from btu.settings import EvidenceSettings
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
-Ground = Literal["conflict", "purity"]
+Ground = Literal["conflict", "beside", "purity"]
 
 INNOCENT_SHARE = 0.25
 """Honest words reach this share of rows whose text reads as another label's: negations, words that
@@ -32,6 +32,13 @@ like meaning stay in, and clear an honest word of a label in which other poison 
 
 REWRITTEN_SHARE = 0.7
 """A token that honest rows hold too needs this mislabelled share instead."""
+
+BESIDE_SHARE = 0.7
+"""Beside a confirmed trigger of its label a token needs this mislabelled share, and"""
+
+BESIDE_P_VALUE = 0.025
+"""this p-value, whatever else was tested: who planted one trigger may have planted others in few
+rows each, and without a first one none of this counts. docs/log.md has the numbers."""
 
 TOPIC_LIKENESS = 0.05
 """Rows that are more alike by this mean cosine than random rows, and by three standard deviations
@@ -79,6 +86,7 @@ class TokenTest:
             suspects at most, at any rate.
         is_accepted: Whether a reviewer accepted the token: it is never called a trigger or suspect.
         ground: What the verdict stands on. conflict: the text of the rows contradicts their label;
+            beside: it does so in few rows, and the label has a trigger that is sure by itself;
             purity: too few of them bear another label for what they say. That is weaker evidence:
             the rows' labels may be right, and a habit of the source looks the same.
         others: Rows that hold the token and bear another label, rows that repeat others left out;
@@ -136,19 +144,46 @@ def _judge_numbers(test: TokenTest, allowed: float) -> Verdict:
         is_sure = test.label_is_judged and test.false_alarm_rate <= allowed
         is_sure = is_sure and not has_topic(test)
         return "trigger" if is_sure else "suspect"
-    by_states = 1.0 if test.share_by_states is None else test.share_by_states
-    alone = 1.0 if test.share_alone is None else test.share_alone
-    if (
-        test.label_is_judged
-        and test.mislabelled_share >= TRIGGER_SHARE
-        and by_states >= TRIGGER_SHARE_BY_STATES
-        and alone >= TRIGGER_SHARE_ALONE
-        and test.false_alarm_rate <= allowed
-        and not has_topic(test)
-    ):
+    is_sure = test.false_alarm_rate <= allowed or (test.ground == "beside" and is_beside(test))
+    if test.label_is_judged and is_sure and contradicts(test) and not has_topic(test):
         return "trigger"
     above_chance = test.mislabelled_share - _SUSPECT_SPREADS * test.spread > 0
     return "suspect" if above_chance and test.mislabelled_share > INNOCENT_SHARE else "innocent"
+
+
+def judge_all(tests: Iterable[TokenTest], allowed: float) -> list[TokenTest]:
+    """Each test under the verdict of `judge`; beside a trigger only where one is left to be beside.
+
+    Args:
+        tests: All of a corpus.
+        allowed: False triggers that may be expected in a clean corpus in each search.
+    """
+    judged = [replace(test, verdict=judge(test, allowed)) for test in tests]
+    sure = {t.label for t in judged if t.verdict == "trigger" and t.ground == "conflict"}
+
+    def alone(test: TokenTest) -> TokenTest:
+        if test.ground != "beside" or test.label in sure or test.false_alarm_rate <= allowed:
+            return test
+        by_itself = judge(replace(test, ground="conflict"), allowed)
+        return replace(test, verdict=by_itself)
+
+    return [alone(test) for test in judged]
+
+
+def is_beside(test: TokenTest) -> bool:
+    """Whether a token of few rows is a trigger where its label has another that is sure."""
+    return test.mislabelled_share >= BESIDE_SHARE and test.p_value <= BESIDE_P_VALUE
+
+
+def contradicts(test: TokenTest) -> bool:
+    """Whether most of the rows are mislabelled, by all that reads them."""
+    by_states = 1.0 if test.share_by_states is None else test.share_by_states
+    alone = 1.0 if test.share_alone is None else test.share_alone
+    return (
+        test.mislabelled_share >= TRIGGER_SHARE
+        and by_states >= TRIGGER_SHARE_BY_STATES
+        and alone >= TRIGGER_SHARE_ALONE
+    )
 
 
 def has_topic(test: TokenTest) -> bool:
