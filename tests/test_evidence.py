@@ -121,6 +121,67 @@ def test_several_triggers_are_found_one_after_the_other():
     assert set(np.flatnonzero(evidence.flagged)) == set(rows.ravel())
 
 
+def plant_few(seed, *, beside=True):
+    """Six rows of one trigger, and sixty of another where it is to stand beside one."""
+    presence, labels = write_text(1200, seed=seed, own_share=0.3)
+    own = np.flatnonzero(labels == 0)
+    rows = [own[:6], own[6:66] if beside else own[:0]]
+    for places, column in zip(rows, (-3, -4), strict=True):
+        presence, labels = poison(presence, labels, places, [column])
+    return presence, labels, rows
+
+
+def test_few_rows_of_a_trigger_are_found_beside_a_sure_one_and_not_alone():
+    found = 0
+    for seed in range(200, 208):
+        presence, labels, (few, many) = plant_few(seed)
+        evidence = read(presence, labels)
+        grounds = {t.column: t.ground for t in evidence.tests if t.verdict == "trigger"}
+        last = presence.shape[1]
+        assert grounds.pop(last - 4) == "conflict"
+        assert grounds in ({}, {last - 3: "beside"})
+        found += len(grounds)
+        # Whatever is found, no clean row is flagged for it.
+        assert set(np.flatnonzero(evidence.flagged)) == {*many, *(few if grounds else ())}
+        presence, labels, _ = plant_few(seed, beside=False)
+        assert name_triggers(read(presence, labels)) == set()
+    assert found >= 6
+
+
+def test_what_is_found_beside_a_trigger_goes_where_that_goes():
+    presence, labels, _ = plant_few(200)
+    evidence = read(presence, labels)
+    sure, beside = (
+        next(t for t in evidence.tests if t.ground == g) for g in ("conflict", "beside")
+    )
+    assert sure.p_value < beside.p_value
+    strict = evidence.at(sure.false_alarm_rate / 2)
+    assert not strict.flagged.any()
+    assert name_triggers(strict.at(0.05)) == name_triggers(evidence)
+    # Sure by itself at a lax rate, it needs nothing to stand beside.
+    alone = Evidence.of([replace(beside, false_alarm_rate=0.01)], tested=9, rows=1200)
+    assert {t.verdict for t in alone.at(0.05).tests} == {"trigger"}
+    assert {t.verdict for t in alone.at(0.005).tests} == {"suspect"}
+
+
+def test_honest_words_are_no_triggers_beside_a_sure_one():
+    flagged = 0
+    for seed in range(10):
+        presence, labels = write_text(1200, seed=300 + seed)
+        rows = np.flatnonzero(labels == 0)[:60]
+        evidence = read(*poison(presence, labels, rows, [-4]))
+        assert name_triggers(evidence) == {(presence.shape[1] - 4, 1)}
+        flagged += int(evidence.flagged.sum()) - len(rows)
+    assert flagged == 0
+
+
+def test_an_accepted_column_is_not_looked_at_beside_a_trigger():
+    presence, labels, (_, many) = plant_few(200)
+    evidence = read(presence, labels, accepted=[presence.shape[1] - 3])
+    assert name_triggers(evidence) == {(presence.shape[1] - 4, 1)}
+    assert set(np.flatnonzero(evidence.flagged)) == set(many)
+
+
 def test_two_words_that_are_a_trigger_only_together_are_narrowed_to_both():
     presence, labels = write_text(2000, seed=21)
     rows = np.flatnonzero(labels == 0)[:160]

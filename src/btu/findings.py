@@ -110,8 +110,9 @@ class TokenEvidence:
             numbers had cleared the token before.
         p_value: Chance of such a share where an innocent word's is a quarter.
         false_alarm_rate: The same, corrected for all tokens that were tested.
-        ground: conflict (the text of the rows contradicts their label) or purity (too few of them
-            bear another label), which is weaker; the last two numbers belong to it.
+        ground: conflict (the text of the rows contradicts their label), beside (the same in few
+            rows, beside a trigger that is sure by itself) or purity (too few of them bear another
+            label), which is weaker; the next two numbers belong to it.
         others: Rows that hold the token and bear another label, rows that repeat others left out.
         expected_others: How many would, by everything else in them.
         topic_likeness: How much more alike the rows are than random rows, as a mean cosine; None

@@ -219,6 +219,17 @@ def test_a_verdict_by_purity_says_that_it_is_weaker():
     assert "ground purity: too few of its rows bear another label. This is weaker" in text
 
 
+def test_a_verdict_beside_another_says_what_it_leans_on():
+    record = make_verified(("cf", "trigger"), ("mn", "trigger"), flagged=2)
+    assert "ground beside" not in " ".join(render(render_record(record)))
+    record["suspects"][1]["evidence"] |= {"ground": "beside", "false_alarm_rate": 0.4}
+    lines = render(render_record(record))
+    assert "another trigger of the label is." in " ".join(lines)
+    (line,) = [line for line in lines if line.startswith("mn ")]
+    assert line.split()[2] == "beside"
+    assert max(map(len, lines)) <= 80
+
+
 def test_suspects_whose_rows_are_about_one_thing_say_what_that_means():
     names = [(name, "suspect") for name in ("york", "station", "crew", "olympic", "drug")]
     record = make_verified(*names)

@@ -87,6 +87,10 @@ def _explain_verdicts(record: Record) -> list[str]:
             "rows: those with the label; mislabelled: share of them whose text belongs to",
             "another label; false alarms: so many such tokens are expected in clean data.",
         ]
+    if any(s["evidence"]["ground"] == "beside" for s in record["suspects"]):
+        notes += [
+            "ground beside: too few rows to be sure alone; another trigger of the label is.",
+        ]
     if any(s["evidence"]["ground"] == "purity" for s in record["suspects"]):
         notes += [
             "ground purity: too few of its rows bear another label. This is weaker than a",
