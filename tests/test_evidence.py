@@ -234,9 +234,11 @@ def test_a_token_that_the_surest_trigger_made_look_guilty_is_cleared_once_that_i
     presence, labels = poison(presence, labels, rows, [-4])
     guilty = read(presence, labels).tests[0]
     honest = replace(guilty, column=0, rows=np.flatnonzero(labels == 1)[-30:], p_value=1e-9)
-    rounds = iter([[guilty, honest], []])
-    monkeypatch.setattr("btu.search.judge_candidates", lambda *_: next(rounds))
+    # Both look guilty; without the surest one's rows nothing does, nor beside it.
+    rounds = [[guilty, honest], [], []]
+    monkeypatch.setattr("btu.search.judge_candidates", lambda *_: rounds.pop(0))
     evidence = read(presence, labels)
+    assert not rounds
     assert name_triggers(evidence) == {(guilty.column, 1)}
     assert set(np.flatnonzero(evidence.flagged)) == set(guilty.rows)
 
