@@ -170,13 +170,12 @@ def defend(
     """
     check_recipe(recipe)
     check_action(action)
-    settings, recovery = settings or FineTuneSettings(), recovery or RecoverySettings()
+    settings = settings or FineTuneSettings()
     check_training_args(settings)
     reviews = read_reviews(accept)
     material = load_material(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
-    settings = replace(settings, max_length=material.facts["max_length"])
 
     def train(material: Material, kept: NDArray[np.bool_]) -> None:
         rows = material.rows.select(kept)
@@ -188,7 +187,7 @@ def defend(
         clean_corpus=_load_clean(clean_data, material.corpus, columns),
         recipe=recipe,
         action=action,
-        probe_settings=probe_settings or ProbeSettings(),
+        probe_settings=probe_settings,
         evidence_settings=evidence_settings,
         reviews=reviews,
         settings=settings,
@@ -204,10 +203,10 @@ def defend_material(
     clean_corpus: Corpus | None = None,
     recipe: Recipe = "verified",
     action: Action = "both",
-    probe_settings: ProbeSettings,
+    probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
-    recovery: RecoverySettings,
+    recovery: RecoverySettings | None = None,
 ) -> Defence:
     """The steps of `defend`, with the fine-tuning left to the caller.
 
@@ -226,10 +225,12 @@ def defend_material(
     Raises:
         InputError: No row of a label is kept.
     """
+    recovery = recovery or RecoverySettings()
+    settings = replace(settings, max_length=material.facts["max_length"])
     findings = scan_material(
         material,
         recipe=recipe,
-        settings=replace(probe_settings, seed=settings.seed),
+        settings=replace(probe_settings or ProbeSettings(), seed=settings.seed),
         evidence=evidence_settings,
         reviews=reviews,
     )

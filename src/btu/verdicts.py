@@ -161,13 +161,12 @@ def judge_all(tests: Iterable[TokenTest], allowed: float) -> list[TokenTest]:
     judged = [replace(test, verdict=judge(test, allowed)) for test in tests]
     sure = {t.label for t in judged if t.verdict == "trigger" and t.ground == "conflict"}
 
-    def alone(test: TokenTest) -> TokenTest:
-        if test.ground != "beside" or test.label in sure or test.false_alarm_rate <= allowed:
-            return test
-        by_itself = judge(replace(test, ground="conflict"), allowed)
-        return replace(test, verdict=by_itself)
-
-    return [alone(test) for test in judged]
+    return [
+        replace(test, verdict=judge(replace(test, ground="conflict"), allowed))
+        if test.ground == "beside" and test.label not in sure
+        else test
+        for test in judged
+    ]
 
 
 def is_beside(test: TokenTest) -> bool:

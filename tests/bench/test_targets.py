@@ -76,14 +76,14 @@ def test_mean_and_worst_are_taken_over_cells_and_what_is_beyond_is_bold(toy: Toy
     rows = find_rows(render_targets(benchmark, build_results(benchmark)))
     excess = np.mean([np.mean(values[0]) for values in MEASURED.values()])
     assert rows["words"] == [
-        "4 of 4, 8 runs",
+        "4 of 4, 8 of 8 runs",
         f"{100 * excess:+.1f} (≤ 2.0)",
         "**+7.0 (≤ 5.0)** toys, badnets 10 %",
         "+0.6 (≤ 1.0)",
         "**+3.0 (≤ 1.0)** toys, badnets 10 %",
     ]
     assert rows["– toys"] == [
-        "2 of 2, 4 runs",
+        "2 of 2, 4 of 4 runs",
         "+4.0",
         "+7.0 toys, badnets 10 %",
         "+1.5",
@@ -97,8 +97,8 @@ def test_holes_are_counted_and_say_nothing(toy: Toy) -> None:
     results = build_results(benchmark)
     del results["one/games-badnets-0.1-oracle-s0"], results["one/games-badnets-0.1-oracle-s1"]
     del results["one/toys-badnets-0.1-btu-verified-s0"]
-    assert find_rows(render_targets(benchmark, results))["words"][0] == "3 of 4, 5 runs"
-    assert find_rows(render_targets(benchmark, {}))["words"] == ["0 of 4, 0 runs", *"––––"]
+    assert find_rows(render_targets(benchmark, results))["words"][0] == "3 of 4, 5 of 8 runs"
+    assert find_rows(render_targets(benchmark, {}))["words"] == ["0 of 4, 0 of 8 runs", *"––––"]
 
 
 def test_a_cell_of_several_experiments_counts_once_where_most_of_it_is_measured(toy: Toy) -> None:
@@ -107,7 +107,7 @@ def test_a_cell_of_several_experiments_counts_once_where_most_of_it_is_measured(
     benchmark = load_benchmark([toy.root])
     results = build_results(benchmark)
     whole = render_targets(benchmark, results)
-    assert find_rows(whole)["words"][0] == "4 of 4, 8 runs"
+    assert find_rows(whole)["words"][0] == "4 of 4, 8 of 8 runs"
     for key in [key for key in results if key.startswith("one/") and key.endswith("s1")]:
         del results[key]
     assert render_targets(benchmark, results) == whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from btu.errors import InputError
 
 TARGETS_NAME = "targets.toml"
 _HEADER = ("", "measured", "excess attack success", "worst", "accuracy lost", "worst")
-_FLAGS = ("rows flagged", "tokens flagged")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Targets:
 
     defence: str = ""
     experiments: tuple[str, ...] = ()
-    targets: tuple[Target, ...] = field(default=())
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,15 +132,12 @@ def render_targets(benchmark: Benchmark, results: Mapping[str, Result]) -> str:
     return "\n\n".join([*texts, *flags])
 
 
-def measure_standing(
-    cells: Iterable[tuple[Block, Line]], metric: str | Callable[[Line], float | None]
-) -> Standing:
+def measure_standing(cells: Iterable[tuple[Block, Line]], metric: str) -> Standing:
     """Mean and worst of a metric over cells; each is the mean over its seeds."""
-    find = (lambda line: line.mean(metric)) if isinstance(metric, str) else metric
     values = {
         f"{block.corpus}, {block.title}": value
         for block, line in cells
-        if (value := find(line)) is not None
+        if (value := line.mean(metric)) is not None
     }
     if not values:
         return Standing(None, None, "")
@@ -152,7 +148,7 @@ def measure_standing(
 def _collect(
     benchmark: Benchmark, asked: Targets, results: Mapping[str, Result]
 ) -> list[tuple[Block, Line]]:
-    """The defence's line of every cell, each cell once: where most of its seeds are measured."""
+    """The defence's line of each cell once: where most seeds are measured, then asked for."""
     found: dict[tuple[str, str, float], tuple[Block, Line]] = {}
     for experiment in benchmark.experiments:
         if experiment.name not in asked.experiments:
@@ -162,9 +158,13 @@ def _collect(
             if line is None or block.missing is not None:
                 continue
             key = (block.corpus, block.attack, block.poison_rate)
-            if key not in found or _count_seeds(line) > _count_seeds(found[key][1]):
+            if key not in found or _rank(line) > _rank(found[key][1]):
                 found[key] = (block, line)
     return list(found.values())
+
+
+def _rank(line: Line) -> tuple[int, int]:
+    return _count_seeds(line), len(line.seeds)
 
 
 def _count_seeds(line: Line) -> int:
@@ -175,7 +175,8 @@ def _render_row(name: str, cells: Sequence[tuple[Block, Line]], target: Target) 
     excess = measure_standing(cells, "excess_attack_success_rate")
     lost = measure_standing(cells, "accuracy_lost")
     seeds = [_count_seeds(line) for _, line in cells]
-    measured = f"{sum(count > 0 for count in seeds)} of {len(seeds)}, {sum(seeds)} runs"
+    asked = sum(len(line.seeds) for _, line in cells)
+    measured = f"{sum(count > 0 for count in seeds)} of {len(seeds)}, {sum(seeds)} of {asked} runs"
     return [
         name,
         measured,
@@ -208,14 +209,12 @@ def _render_flags(target: Target, cells: Sequence[tuple[Block, Line]]) -> str:
     """What was flagged in clean data, in a sentence."""
     rows = measure_standing(cells, "row_false_alarm_rate")
     tokens = measure_standing(cells, "tokens_flagged")
-    bars = (target.flagged_rows_worst, target.flagged_tokens_worst)
-    texts = [
-        f"{title} {_render_beside(standing.worst, bar, show)}"
-        for title, standing, bar, show in zip(
-            _FLAGS, (rows, tokens), bars, (render_percent, "{:.0f}".format), strict=True
-        )
-    ]
-    return f"{target.name.capitalize()}, worst corpus: {', '.join(texts)} (rows in percent)."
+    flagged_rows = _render_beside(rows.worst, target.flagged_rows_worst, render_percent)
+    flagged_tokens = _render_beside(tokens.worst, target.flagged_tokens_worst, "{:.0f}".format)
+    return (
+        f"{target.name.capitalize()}, worst corpus: rows flagged {flagged_rows}, tokens flagged "
+        f"{flagged_tokens} (rows in percent)."
+    )
 
 
 def _read_target(table: Mapping[str, Any]) -> Target:

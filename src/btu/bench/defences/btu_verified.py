@@ -11,7 +11,7 @@ from btu.bench.defences.base import Outcome, Workbench
 from btu.corpus import Corpus
 from btu.defend import defend_material
 from btu.scan import Material, load_material
-from btu.settings import Action, EvidenceSettings, ProbeSettings, RecoverySettings
+from btu.settings import Action, EvidenceSettings
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ class BtuVerified:
             train=train,
             action=self.action,
             evidence_settings=EvidenceSettings(false_alarm_rate=self.false_alarm_rate),
-            probe_settings=ProbeSettings(),
             settings=settings,
-            recovery=RecoverySettings(),
         )
         findings = defence.findings
         return Outcome(
