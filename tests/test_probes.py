@@ -349,7 +349,7 @@ def test_short_texts_drift_alike_with_and_without_flash_attention():
         (short,) = run_probes(model, tokenizer, rows, **options)
         assert plain.call_count == len(rows.groups(SETTINGS.full_batch_size))
         plain.reset_mock()
-        with patch("btu.probes._SHORT_TEXT", 1):
+        with patch("btu.probes._FEW_SCORES", 1):
             (long,) = run_probes(model, tokenizer, rows, **options)
         plain.assert_not_called()
     np.testing.assert_allclose(short.drift, long.drift, rtol=1e-3, atol=1e-6)

@@ -24,8 +24,8 @@ from btu.progress import track
 from btu.settings import ProbeSettings
 from btu.tokens import TokenRows
 
-# In tokens. The scores that plain attention keeps grow with the square of the length.
-_SHORT_TEXT = 128
+# Texts times tokens squared: 64 texts of 48 tokens. Plain attention keeps as many scores a head.
+_FEW_SCORES = 64 * 48**2
 
 ROUND_NAMES = ("shallow", "shallow-again", "embedding-only")
 
@@ -198,7 +198,7 @@ def _probe_embedding_only(
         batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
         labels = batch.pop("labels").to(device)
         pooled.expect(positions, batch["attention_mask"].to(device))
-        with autocast(precision), _pick_attention(batch["input_ids"].shape[1], device):
+        with autocast(precision), _pick_attention(batch["input_ids"], device):
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
         return functional.cross_entropy(logits.float(), labels)
 
@@ -225,10 +225,11 @@ def _probe_embedding_only(
     return movement.detach().cpu(), pooled.states if pooled.known.all() else None
 
 
-def _pick_attention(length: int, device: torch.device) -> AbstractContextManager[None]:
+def _pick_attention(token_ids: Tensor, device: torch.device) -> AbstractContextManager[None]:
     """Short texts on a CPU go without flash attention, whose backward pass takes longer there."""
-    is_short = length <= _SHORT_TEXT and device.type == "cpu"
-    return sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext()
+    texts, length = token_ids.shape
+    is_plain = device.type == "cpu" and texts * length**2 <= _FEW_SCORES
+    return sdpa_kernel(SDPBackend.MATH) if is_plain else nullcontext()
 
 
 class _PooledStates:
