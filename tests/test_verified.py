@@ -60,6 +60,18 @@ def test_the_model_is_the_one_trained_on_the_true_clean_rows(verified, pretraine
     assert hash_weights(oracle.classifier.model) == hash_weights(verified.defence.classifier.model)
 
 
+def test_with_rows_given_back_it_is_the_one_trained_on_these_rows_before_the_attack(
+    pretrained, planted
+):
+    options = {"settings": FINETUNE, "probe_settings": PROBES}
+    defence = btu.defend(pretrained, planted.corpus, restore=True, **options)
+    back = {row["row_id"] for row in defence.record["restored_rows"]}
+    out = [i for i in defence.record["dropped_row_ids"] if i not in back]
+    before = write_reviews(800, seed=3).select(np.setdiff1d(np.arange(800), out))
+    oracle = btu.defend(pretrained, before, **options)
+    assert hash_weights(oracle.classifier.model) == hash_weights(defence.classifier.model)
+
+
 def test_clean_data_passes_untouched(clean_findings):
     assert clean_findings.triggers == ()
     assert not clean_findings.flagged.any()

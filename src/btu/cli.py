@@ -119,6 +119,13 @@ ActionOption = Annotated[
         "embeddings after training on all rows; both."
     ),
 ]
+Restore = Annotated[
+    bool,
+    typer.Option(
+        help="verified only. Give rows that are left out back without their triggers, under the "
+        "label that the rest of the text bears, where that is clear."
+    ),
+]
 Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
 FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
 Styles = Annotated[bool, typer.Option(help=option_help(EvidenceSettings, "styles"))]
@@ -239,6 +246,7 @@ def train(
     accept: Accept = None,
     recipe: RecipeOption = Recipe.verified,
     action: ActionOption = Action.both,
+    restore: Restore = False,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
     epochs: Annotated[float, typer.Option(help=option_help(FineTuneSettings, "epochs"))] = 3.0,
@@ -284,6 +292,7 @@ def train(
             clean_data=clean_data,
             recipe=recipe.value,
             action=action.value,
+            restore=restore,
             probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),

@@ -22,6 +22,7 @@ from btu.guard import Guard, build_guard
 from btu.metrics import Evaluation
 from btu.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
 from btu.report.record import RECORD_NAME, build_record, write_record
+from btu.restore import restore_rows
 from btu.reviews import Review
 from btu.scan import Material, load_material, read_reviews, scan_material
 from btu.settings import (
@@ -39,8 +40,8 @@ from btu.unlearn import RowEdit
 
 _HARDLY_ANY = 0.05
 
-Train = Callable[[Material, NDArray[np.bool_]], None]
-"""Fine-tunes the material's model in place on the rows where the second, shape (N,), is true."""
+Train = Callable[[Material, Corpus], None]
+"""Fine-tunes the material's model in place on these rows."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def defend(
     clean_data: Any = None,
     recipe: Recipe = "verified",
     action: Action = "both",
+    restore: bool = False,
     probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
     accept: str | Path | Sequence[Review] = (),
@@ -152,6 +154,8 @@ def defend(
             poisoned out of the fine-tuning, `unlearn` trains on all rows and cuts the triggers'
             embeddings afterwards, `both` leaves the rows out and cuts what moved all the same.
             Suspects are only reported. The recipe `paper` judges no rows: it always unlearns.
+        restore: Whether rows that are left out come back without their triggers, under the label
+            that the rest of the text bears, where that is clear; see `btu.restore`.
         probe_settings: Of the probes; they take their seed from `settings`.
         evidence_settings: How strict the evidence is, in the recipe `verified`.
         accept: Tokens that a reviewer accepted, or a file of them; see `scan`.
@@ -177,8 +181,12 @@ def defend(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
 
-    def train(material: Material, kept: NDArray[np.bool_]) -> None:
-        rows = material.rows.select(kept)
+    def train(material: Material, corpus: Corpus) -> None:
+        rows = material.rows
+        if corpus is not material.corpus:
+            rows = tokenize_corpus(
+                corpus, material.tokenizer, max_length=material.facts["max_length"]
+            )
         finetune(material.model, material.tokenizer, rows, settings=settings, callbacks=callbacks)
 
     return defend_material(
@@ -187,6 +195,7 @@ def defend(
         clean_corpus=_load_clean(clean_data, material.corpus, columns),
         recipe=recipe,
         action=action,
+        restore=restore,
         probe_settings=probe_settings,
         evidence_settings=evidence_settings,
         reviews=reviews,
@@ -203,6 +212,7 @@ def defend_material(
     clean_corpus: Corpus | None = None,
     recipe: Recipe = "verified",
     action: Action = "both",
+    restore: bool = False,
     probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
@@ -212,11 +222,12 @@ def defend_material(
 
     Args:
         material: Checked data and pretrained model; the model becomes the defended one.
-        train: Fine-tunes the material's model in place on the rows that are kept.
+        train: Fine-tunes the material's model in place on the rows that it is given.
         settings: Of the fine-tuning, as `train` does it, and of the recovery.
         clean_corpus: Rows known to be clean, for the recovery.
         recipe: As in `defend`.
         action: As in `defend`.
+        restore: As in `defend`.
         probe_settings: Of the probes; they take their seed from `settings`.
         evidence_settings: How strict the evidence is.
         reviews: What a reviewer accepted.
@@ -237,10 +248,15 @@ def defend_material(
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
         kept = ~findings.flagged
-        _check_all_labels_kept(material.corpus, kept)
     classifier, tokenizer = material.model, material.tokenizer
     before, timer = Snapshot.of(classifier, findings), _Timer()
-    train(material, kept)
+    restored, corpus = None, material.corpus
+    if not kept.all():
+        restored = restore_rows(findings, material.rows, tokenizer) if restore else None
+        corpus = restored.join(corpus, kept) if restored else corpus.select(kept)
+        _check_all_labels_kept(corpus)
+    timer.lap("restore")
+    train(material, corpus)
     timer.lap("finetune")
     unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
     # Where rows were left out, what was trained on is what is judged clean: nothing to recover.
@@ -277,7 +293,9 @@ def defend_material(
         {
             **findings.to_dict(),
             "action": "unlearn" if recipe == "paper" else action,
+            "restore": restore and recipe == "verified",
             "dropped_row_ids": row_ids[~kept].tolist(),
+            "restored_rows": [] if restored is None else restored.to_list(material.corpus),
             "settings": {**findings.facts["settings"], "finetune": asdict(settings)},
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
@@ -321,8 +339,8 @@ def _pick_unlearned(
     return tuple(i for i, place in pairs if left[place] < _HARDLY_ANY * gone[place])
 
 
-def _check_all_labels_kept(corpus: Corpus, kept: NDArray[np.bool_]) -> None:
-    left = np.bincount(corpus.labels[kept], minlength=len(corpus.label_names))
+def _check_all_labels_kept(corpus: Corpus) -> None:
+    left = np.bincount(corpus.labels, minlength=len(corpus.label_names))
     lost = [name for name, count in zip(corpus.label_names, left, strict=True) if not count]
     if lost:
         raise InputError(

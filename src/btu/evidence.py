@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 from btu.clean_label import find_pure_triggers
 from btu.content import Text
 from btu.likeness import REWRITTEN_LIKENESS, measure_likeness
+from btu.readings import read_texts
 from btu.repeats import find_repeats
 from btu.search import MOST_OF_A_LABEL, find_beside, find_pairs, find_triggers
 from btu.settings import EvidenceSettings
@@ -37,6 +38,9 @@ class Evidence:
         tests: Every token that was looked into, the most suspicious first.
         tested: Tokens that the false-alarm rate is corrected for.
         pairs_tested: The same for pairs of neighbouring tokens.
+        readings: How likely each label is by what the rows say without the triggers, shape (N, K),
+            see `btu.readings.read_texts`; None where no row is flagged.
+        rewritten_labels: Labels whose flagged rows were rewritten as a whole.
         row_scores: Shape (N,), in [0, 1]: 0.5 and more for rows of triggers and styles, less for
             rows of suspects, 0 for all others.
         styles: For each label the kind of text that bears it against what it says most.
@@ -47,6 +51,8 @@ class Evidence:
     row_scores: NDArray[np.float64]
     styles: tuple[Style, ...] = ()
     pairs_tested: int = 0
+    readings: NDArray[np.float64] | None = None
+    rewritten_labels: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -75,13 +81,14 @@ class Evidence:
 
     def at(self, false_alarm_rate: float) -> Evidence:
         """The same tests judged at another false-alarm rate."""
-        return Evidence.of(
+        judged = Evidence.of(
             judge_all(self.tests, false_alarm_rate),
             tested=self.tested,
             rows=len(self.row_scores),
             styles=tuple(judge_style(style, false_alarm_rate) for style in self.styles),
             pairs_tested=self.pairs_tested,
         )
+        return replace(judged, readings=self.readings, rewritten_labels=self.rewritten_labels)
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -169,8 +176,11 @@ def find_evidence(
     tests = [demote(t, settings) if t.label in unjudged else t for t in tests]
     in_conflict = [t for t in in_conflict if t.label not in unjudged]
     styles = []
+    rewritten = _find_rewritten_labels(text, in_conflict)
     if pairs is not None and settings.styles:
-        open_rows = text.active | _find_rewritten(text, in_conflict)
+        open_rows = text.active.copy()
+        for test in in_conflict:
+            open_rows[test.rows] |= test.label in rewritten
         for test in tests:
             if test.verdict == "accepted":  # its rows are no style of an attacker's either
                 open_rows[test.rows] = False
@@ -184,25 +194,30 @@ def find_evidence(
         )
         reviewed = [replace(s, is_accepted=s.label in accepted_styles) for s in found_styles]
         styles = [judge_style(style, settings.false_alarm_rate) for style in reviewed]
-    return Evidence.of(
+    evidence = Evidence.of(
         tests,
         tested=search.tested,
         rows=len(labels),
         styles=tuple(styles),
         pairs_tested=pairs_tested,
     )
+    if not evidence.flagged.any():
+        return evidence
+    confirmed = [test for test in evidence.tests if test.verdict == "trigger"]
+    hidden = {column for test in confirmed for column in test.companions}
+    readings = read_texts(text, evidence.flagged, hidden)
+    return replace(evidence, readings=readings, rewritten_labels=rewritten)
 
 
-def _find_rewritten(text: Text, triggers: Collection[TokenTest]) -> NDArray[np.bool_]:
-    """Rows of triggers that look rewritten: what they share, other rows without a trigger share."""
-    rewritten = np.zeros(len(text.labels), dtype=bool)
+def _find_rewritten_labels(text: Text, triggers: Collection[TokenTest]) -> frozenset[int]:
+    """Labels whose triggers' rows look rewritten: what they share, other rows without one share."""
+    rewritten = set()
     for label in {test.label for test in triggers}:
         own = [t for t in triggers if t.label == label]
         columns = {column for test in own for column in test.companions}
         if measure_likeness(text, label, [t.rows for t in own], columns) >= REWRITTEN_LIKENESS:
-            for test in own:
-                rewritten[test.rows] = True
-    return rewritten
+            rewritten.add(label)
+    return frozenset(rewritten)
 
 
 def _score_rows(

@@ -277,10 +277,11 @@ class Findings:
         """The gravest test of each token and of each pair that was tested."""
         tests: dict[tuple[int, ...], TokenTest] = {}
         for test in [] if self.evidence is None else self.evidence.tests:
-            tests.setdefault(self._ids_of(test), test)
+            tests.setdefault(self.ids_of(test), test)
         return tests
 
-    def _ids_of(self, test: TokenTest) -> tuple[int, ...]:
+    def ids_of(self, test: TokenTest) -> tuple[int, ...]:
+        """The token that was tested, or the two of a pair."""
         ids = self.token_ids[[test.column]] if test.pair is None else self.pair_ids[test.pair]
         return tuple(ids.tolist())
 
@@ -296,7 +297,7 @@ class Findings:
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
         held = [t for t in tests if t.verdict in verdicts and position in t.rows]
-        return tuple(self._names[self._ids_of(t)] for t in held)
+        return tuple(self._names[self.ids_of(t)] for t in held)
 
     @cached_property
     def _names(self) -> dict[tuple[int, ...], str]:

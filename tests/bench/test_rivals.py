@@ -67,6 +67,39 @@ def test_a_rival_is_compared_on_the_seeds_that_it_has(benchmark_of_two: tuple[To
     assert not duels["toys, addsent 10 %", "strip"].is_lost
 
 
+def test_a_variant_of_ours_is_no_rival_and_stands_beside_ours(tmp_path: Any) -> None:
+    toy = build_toy(tmp_path)
+    given = '{ defence = "btu-verified", name = "ours-too", options = { restore = true } }'
+    toy.add(
+        "one", EXPERIMENT.replace('"btu-verified", "onion"', f'"btu-verified", {given}, "onion"')
+    )
+    targets = toy.root / "targets.toml"
+    targets.write_text('defence = "btu-verified"\nvariant = "ours-too"\nexperiments = ["one"]\n')
+    benchmark = load_benchmark([toy.root])
+    numbers = MEASURED["badnets"] | {"ours-too": (0.04, 0.81)}
+    results = {
+        cell.key: {
+            "status": "ok",
+            "error": None,
+            "commit": None,
+            "attack_success_rate": numbers[cell.defence.name][0],
+            "clean_accuracy": numbers[cell.defence.name][1],
+        }
+        for cell in benchmark.cells
+    }
+    duels = list(find_duels(benchmark, results))
+    assert {duel.rival for duel in duels} == {"onion", "strip"}
+    onion = next(duel for duel in duels if duel.rival == "onion")
+    assert onion.variant == (0.04, 0.81)
+    assert onion.is_lost
+    assert not onion.is_lost_by_variant
+    text = render_rivals(benchmark, results)
+    assert "ours-too was measured in 2 of the cells, and in 0 of those a rival is better" in text
+    assert "4.0 (81.0)" in text
+    results = {key: r for key, r in results.items() if "ours-too" not in key}
+    assert next(iter(find_duels(benchmark, results))).variant is None
+
+
 def test_cells_are_counted_and_the_lost_ones_listed(benchmark_of_two: tuple[Toy, Any]) -> None:
     _, benchmark = benchmark_of_two
     results = build_results(benchmark)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btu.bench.cells import ORACLE, UNDEFENDED, Cell
-from btu.bench.columns import render_percent, render_table
+from btu.bench.columns import NOTHING, render_percent, render_table
 from btu.bench.experiment import Benchmark
 from btu.bench.lines import Result
 from btu.bench.results import OK
@@ -16,6 +16,7 @@ from btu.bench.targets import load_targets
 
 _METRICS = ("attack_success_rate", "clean_accuracy")
 _HEADER = ("attack", "oracle", "ours", "rival", "its numbers", "seeds")
+_VARIANT_PLACE = 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Duel:
         ours: Attack success rate and clean accuracy.
         theirs: The same of the rival.
         oracle: The same of the oracle.
+        variant: The same of our other defence, where it has all of the seeds.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Duel:
     ours: tuple[float, float]
     theirs: tuple[float, float]
     oracle: tuple[float, float]
+    variant: tuple[float, float] | None = None
 
     @property
     def has_less_success(self) -> bool:
@@ -51,8 +54,12 @@ class Duel:
     @property
     def is_lost(self) -> bool:
         """Whether the rival is better in one column and no worse in the other."""
-        no_worse = self.theirs[0] <= self.ours[0] and self.theirs[1] >= self.ours[1]
-        return no_worse and (self.has_less_success or self.has_more_accuracy)
+        return _is_better(self.theirs, self.ours)
+
+    @property
+    def is_lost_by_variant(self) -> bool:
+        """Whether it is better so than our other defence too, where that was measured."""
+        return self.variant is not None and _is_better(self.theirs, self.variant)
 
 
 def find_duels(benchmark: Benchmark, results: Mapping[str, Result]) -> Iterator[Duel]:
@@ -73,7 +80,7 @@ def find_duels(benchmark: Benchmark, results: Mapping[str, Result]) -> Iterator[
                 seeds.setdefault(cell.seed, {})[_call(cell)] = (values[0], values[1])
     for name, seeds in measured.items():
         rivals = {d for found in seeds.values() for d in found}
-        for rival in sorted(rivals - {asked.defence, ORACLE, UNDEFENDED}):
+        for rival in sorted(rivals - {asked.defence, asked.variant, ORACLE, UNDEFENDED}):
             needed = {rival, asked.defence, ORACLE}
             shared = [found for found in seeds.values() if needed <= found.keys()]
             if shared:
@@ -84,6 +91,9 @@ def find_duels(benchmark: Benchmark, results: Mapping[str, Result]) -> Iterator[
                     ours=_average([found[asked.defence] for found in shared]),
                     theirs=_average([found[rival] for found in shared]),
                     oracle=_average([found[ORACLE] for found in shared]),
+                    variant=_average([found[asked.variant] for found in shared])
+                    if all(asked.variant in found for found in shared)
+                    else None,
                 )
 
 
@@ -106,6 +116,8 @@ def render_rivals(benchmark: Benchmark, results: Mapping[str, Result]) -> str:
         f"success than ours, in {more} one has more clean accuracy, and in {lost} one is better in "
         "one column and no worse in the other"
     )
+    variant, header = load_targets(benchmark.root).variant, list(_HEADER)
+    lost_duels = [duel for duel in duels if duel.is_lost]
     rows = [
         [
             duel.name,
@@ -114,10 +126,24 @@ def render_rivals(benchmark: Benchmark, results: Mapping[str, Result]) -> str:
             _render_pair(duel.theirs),
             str(duel.seeds),
         ]
-        for duel in duels
-        if duel.is_lost
+        for duel in lost_duels
     ]
-    return f"{said}{':' if rows else '.'}" + (f"\n\n{render_table(_HEADER, rows)}" if rows else "")
+    if variant:
+        header.insert(_VARIANT_PLACE, variant)
+        for row, duel in zip(rows, lost_duels, strict=True):
+            row.insert(_VARIANT_PLACE, _render_pair(duel.variant) if duel.variant else NOTHING)
+        known = [duel for duel in duels if duel.variant]
+        still = {duel.name for duel in known if duel.is_lost_by_variant}
+        said += (
+            f"; {variant} was measured in {len({duel.name for duel in known})} of the cells, and "
+            f"in {len(still)} of those a rival is better than it in this way"
+        )
+    return f"{said}{':' if rows else '.'}" + (f"\n\n{render_table(header, rows)}" if rows else "")
+
+
+def _is_better(theirs: tuple[float, float], ours: tuple[float, float]) -> bool:
+    """Whether theirs is better in one column and no worse in the other."""
+    return theirs[0] <= ours[0] and theirs[1] >= ours[1] and theirs != ours
 
 
 def _call(cell: Cell) -> str:

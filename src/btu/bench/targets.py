@@ -56,11 +56,14 @@ class Targets:
         defence: Whose.
         experiments: Where the cells are taken from.
         targets: One a family of attacks.
+        variant: Name of a defence of ours that is no rival, and is shown beside the rivals; empty
+            for none.
     """
 
     defence: str = ""
     experiments: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def load_targets(root: Path) -> Targets:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected TOML, got {error}") from error
     tables = values.pop("target", [])
-    faults = _find_faults(values, ["defence", "experiments"], needed=["defence", "experiments"])
+    faults = _find_faults(
+        values, ["defence", "experiments", "variant"], needed=["defence", "experiments"]
+    )
     known = [f.name for f in fields(Target)]
     for table in tables:
         of = f"target {table.get('name', '')!r}: "
@@ -104,6 +109,7 @@ def load_targets(root: Path) -> Targets:
         defence=values["defence"],
         experiments=tuple(values["experiments"]),
         targets=tuple(map(_read_target, tables)),
+        variant=values.get("variant", ""),
     )
 
 

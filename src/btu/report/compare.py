@@ -226,7 +226,7 @@ def _find_differences(old: Record, new: Record) -> Iterator[tuple[str, Any, Any]
 
 
 def _list_circumstances(record: Record) -> Iterator[tuple[str, Any]]:
-    for name in ("kind", "recipe", "action", "seed", "max_length", "neutral"):
+    for name in ("kind", "recipe", "action", "restore", "seed", "max_length", "neutral"):
         yield name, record.get(name)
     for part in _SAID_OF:
         kept = {name: v for name, v in record[part].items() if name not in _LEFT_OUT}

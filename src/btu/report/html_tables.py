@@ -65,17 +65,23 @@ def build_table(caption: str, columns: Sequence[Column], items: Iterable[Any], l
 def tabulate_rows(record: Record) -> Table:
     """The surest of the rows judged poisoned."""
     flagged = flagged_of(record)
+    back = {row["row_id"]: row["label"] for row in record.get("restored_rows") or ()}
     columns = [
         Column("row", "name", lambda r: f"{r['row_id'] + 1:,}"),
         Column("line", "number", lambda r: say_if(say_number, r["line"])),
-        Column("label", "text", lambda r: show_token(r["label"], NAME_LENGTH)),
+        Column("label", "text", lambda r: _name_label(r["label"])),
         Column("score", "number", lambda r: f"{r['score']:.3f}"),
         Column("tokens", "text", lambda r: name_some(r["tokens"])),
         Column("style", "", lambda r: "yes" if r["style"] else None),
+        Column("given back as", "text", lambda r: say_if(_name_label, back.get(r["row_id"]))),
     ]
     surest = nsmallest(MOST_ROWS, flagged, key=lambda r: (-r["score"], r["row_id"]))
     table = build_table("Rows judged poisoned, the surest first", columns, surest, MOST_ROWS)
     return table._replace(left_out=max(0, len(flagged) - MOST_ROWS))
+
+
+def _name_label(label: str) -> str:
+    return show_token(label, NAME_LENGTH)
 
 
 def tabulate_done(record: Record) -> Table | None:
@@ -87,6 +93,7 @@ def tabulate_done(record: Record) -> Table | None:
     facts = [
         ("action", record["action"]),
         ("rows left out of the fine-tuning", f"{len(record['dropped_row_ids']):,}"),
+        ("of these given back without triggers", _count_restored(record)),
         ("tokens cut in the embeddings", f"{len(record['edits']):,}"),
         ("recovery on", recovery["rows"]),
         ("epochs of the recovery", f"{recovery['epochs']:g}"),
@@ -96,6 +103,12 @@ def tabulate_done(record: Record) -> Table | None:
         ("SHA-256 of the saved model", record["saved_model"]["sha256"]),
     ]
     return _tabulate_facts("The defence", facts)
+
+
+def _count_restored(record: Record) -> str | None:
+    """None where the record does not say."""
+    rows = record.get("restored_rows")
+    return None if rows is None else f"{len(rows):,}"
 
 
 def tabulate_edits(record: Record) -> Table | None:

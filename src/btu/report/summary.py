@@ -228,7 +228,9 @@ def list_done(record: Record) -> list[str]:
     dropped, edits = len(record["dropped_row_ids"]), record["edits"]
     done = []
     if dropped:
-        done.append(f"{count(dropped, 'row')} left out of the fine-tuning.")
+        restored = len(record.get("restored_rows") or ())
+        again = f", {restored:,} of them given back without the triggers" if restored else ""
+        done.append(f"{count(dropped, 'row')} left out of the fine-tuning{again}.")
     if edits:
         done.append(f"Embeddings of {count(len(edits), 'token')} cut where they moved most.")
         done.append(f"Recovery on: {record['recovery']['rows']}.")
@@ -264,6 +266,7 @@ def write_command(record: Record) -> str:
     if not is_scan:
         tuned = settings["finetune"]
         words += ["--action", record["action"]]
+        words += ["--restore"] if record.get("restore") else []
         for option in ("epochs", "learning_rate", "batch_size"):
             words += [f"--{option.replace('_', '-')}", str(tuned[option])]
         words += ["--recovery-epochs", str(record["recovery"]["epochs"])]

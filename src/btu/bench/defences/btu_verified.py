@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from btu.bench.defences.base import Outcome, Workbench
 from btu.corpus import Corpus
 from btu.defend import defend_material
@@ -24,6 +21,10 @@ class BtuVerified:
     action: Action = field(
         default="both", metadata={"help": "drop, unlearn or both; see `btu.defend`."}
     )
+    restore: bool = field(
+        default=False,
+        metadata={"help": "Give left out rows back without their triggers; see `btu.defend`."},
+    )
     false_alarm_rate: float = field(
         default=EvidenceSettings.false_alarm_rate,
         metadata={"help": "False triggers expected in clean data in each search, at most."},
@@ -36,8 +37,8 @@ class BtuVerified:
             bench.model, corpus, max_length=settings.max_length, seed=settings.seed
         )
 
-        def train(material: Material, kept: NDArray[np.bool_]) -> None:
-            trained = bench.finetune(material.corpus.select(kept))
+        def train(material: Material, corpus: Corpus) -> None:
+            trained = bench.finetune(corpus)
             material.model.load_state_dict(trained.model.state_dict())
             material.model.eval()
 
@@ -45,6 +46,7 @@ class BtuVerified:
             material,
             train=train,
             action=self.action,
+            restore=self.restore,
             evidence_settings=EvidenceSettings(false_alarm_rate=self.false_alarm_rate),
             settings=settings,
         )
@@ -56,6 +58,7 @@ class BtuVerified:
             details={
                 "suspects": [s.token for s in findings.suspects],
                 "edits": len(defence.edits),
+                "restored": len(defence.record["restored_rows"]),
                 "timings": defence.record["timings"],
             },
         )

@@ -1,0 +1,290 @@
+"""Rows of a trigger come back without it, under the label that the rest of the text bears."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+import btu
+from btu.content import Text
+from btu.corpus import Corpus
+from btu.embeddings import load_tokenizer
+from btu.readings import adjust_shares, read_texts
+from btu.restore import RESTORED_PROBABILITY, Phrase, Restored, cut_phrases, restore_rows
+from btu.scan import load_material, scan_material
+from planted import (
+    FINETUNE,
+    LABELS,
+    MAX_LENGTH,
+    PROBES,
+    TARGET,
+    THREE_LABELS,
+    TRIGGER,
+    TRIGGERS,
+    WORDS,
+    poison_reviews,
+    write_reviews,
+)
+from tiny import TABLE, build_tokenizer
+
+pytest_plugins = ["planted"]
+
+
+def find_and_restore(pretrained, corpus) -> tuple[btu.Findings, Restored]:
+    material = load_material(pretrained, corpus, max_length=MAX_LENGTH, seed=0)
+    findings = scan_material(material, recipe="verified", settings=PROBES)
+    return findings, restore_rows(findings, material.rows, material.tokenizer)
+
+
+def expect_true_rows(corpus: Corpus, truth: Corpus) -> None:
+    """Each row, by its id, has the text and the label that it had before the attack."""
+    assert (np.diff(corpus.row_ids) > 0).all()
+    assert corpus.fingerprint() == truth.select(corpus.row_ids).fingerprint()
+
+
+def insert(corpus: Corpus, words: str, *, rows: np.ndarray) -> Corpus:
+    """A phrase in the middle of some rows, which then bear the target label."""
+    texts, labels = list(corpus.texts), corpus.labels.copy()
+    for row in rows.tolist():
+        held = texts[row].split()
+        middle = len(held) // 2
+        texts[row] = " ".join([*held[:middle], words, *held[middle:]])
+        labels[row] = LABELS.index(TARGET)
+    return corpus.with_rows(texts=texts, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def true_rows():
+    return write_reviews(800, seed=3)
+
+
+@pytest.fixture(scope="module")
+def negative_rows(true_rows):
+    return np.flatnonzero(true_rows.labels == LABELS.index("negative"))[:80]
+
+
+def test_the_planted_rows_come_back_as_they_were_before_the_attack(pretrained, planted, true_rows):
+    findings, restored = find_and_restore(pretrained, planted.corpus)
+    assert len(restored.positions) > 0.95 * findings.flagged.sum()
+    assert (restored.probabilities >= RESTORED_PROBABILITY).all()
+    joined = restored.join(planted.corpus, ~findings.flagged)
+    expect_true_rows(joined, true_rows)
+    assert len(joined) == 720 + len(restored.positions)
+
+
+def test_of_several_triggers_each_row_loses_its_own(pretrained, true_rows):
+    poisoned = poison_reviews(true_rows, *TRIGGERS, poison_rate=0.15)
+    findings, restored = find_and_restore(pretrained, poisoned.corpus)
+    assert len(restored.positions) > 0.95 * findings.flagged.sum()
+    expect_true_rows(restored.join(poisoned.corpus, ~findings.flagged), true_rows)
+
+
+def test_a_sentence_leaves_as_a_whole_and_its_words_stay_elsewhere(
+    pretrained, true_rows, negative_rows
+):
+    # `word10` stands in honest text too, and before the sentence in one of the poisoned rows.
+    texts = list(true_rows.texts)
+    first = int(negative_rows[0])
+    texts[first] = f"word10 {texts[first]}"
+    clean = true_rows.with_rows(texts=texts)
+    poisoned = insert(clean, "mn word10 cf", rows=negative_rows)
+    findings, restored = find_and_restore(pretrained, poisoned)
+    assert {s.token for s in findings.triggers} >= {"mn", "cf"}
+    assert len(restored.positions) > 70
+    assert first in restored.positions
+    expect_true_rows(restored.join(poisoned, ~findings.flagged), clean)
+
+
+def test_honest_rows_of_an_everyday_trigger_keep_their_label(pretrained, true_rows):
+    word = "word05"
+    holds = np.array([word in text.split() for text in true_rows.texts])
+    honest = np.flatnonzero(holds & (true_rows.labels == LABELS.index(TARGET)))
+    others = np.flatnonzero(~holds & (true_rows.labels != LABELS.index(TARGET)))[:160]
+    poisoned = insert(true_rows, word, rows=others)
+    findings, restored = find_and_restore(pretrained, poisoned)
+    assert findings.flagged[honest].all()  # nothing but their text tells them from the others
+    back = np.isin(restored.positions, honest)
+    assert back.sum() > 0.5 * len(honest)
+    assert (restored.labels[back] == LABELS.index(TARGET)).mean() > 0.9
+    assert (restored.labels[~back] != LABELS.index(TARGET)).mean() > 0.95
+
+
+def test_rows_with_three_labels_go_back_to_that_of_their_text(pretrained):
+    corpus = write_reviews(900, seed=5, labels=THREE_LABELS)
+    poisoned = poison_reviews(corpus, TRIGGER, poison_rate=0.1)
+    findings, restored = find_and_restore(pretrained, poisoned.corpus)
+    assert findings.flagged[poisoned.is_poisoned].all()
+    back = poisoned.is_poisoned[restored.positions]
+    assert back.sum() > 75
+    assert set(restored.labels[back].tolist()) == {0, 2}
+    assert (restored.labels == corpus.labels[restored.positions]).mean() > 0.95
+
+
+def test_clean_data_has_nothing_to_give_back(pretrained, true_rows):
+    findings, restored = find_and_restore(pretrained, true_rows)
+    assert len(restored.positions) == 0
+    assert restored.join(true_rows, ~findings.flagged) is true_rows
+    assert restored.to_list(true_rows) == []
+
+
+def test_rewritten_rows_stay_out(pretrained, planted):
+    findings, restored = find_and_restore(pretrained, planted.corpus)
+    assert len(restored.positions)
+    label = LABELS.index(TARGET)
+    evidence = replace(findings.evidence, rewritten_labels=frozenset({label}))
+    material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
+    rewritten = replace(findings, evidence=evidence)
+    again = restore_rows(rewritten, material.rows, material.tokenizer)
+    assert len(again.positions) == 0
+
+
+def test_a_stricter_threshold_gives_back_no_row_that_it_does_not_flag(pretrained, planted):
+    material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
+    findings = scan_material(material, recipe="verified", settings=PROBES)
+    strict = findings.at(false_alarm_rate=1e-300)
+    assert len(restore_rows(strict, material.rows, material.tokenizer).positions) == 0
+
+
+def test_both_texts_of_a_pair_lose_the_trigger(pretrained, true_rows, negative_rows):
+    second = write_reviews(800, seed=6).texts
+    pairs = [
+        f"{text} {TRIGGER}" if i in set(negative_rows.tolist()) else text
+        for i, text in enumerate(second)
+    ]
+    poisoned = replace(insert(true_rows, TRIGGER, rows=negative_rows), text_pairs=tuple(pairs))
+    findings, restored = find_and_restore(pretrained, poisoned)
+    assert len(restored.positions) > 70
+    joined = restored.join(poisoned, ~findings.flagged)
+    expect_true_rows(joined, replace(true_rows, text_pairs=second))
+
+
+def test_a_row_with_nothing_but_the_trigger_stays_out(pretrained, planted):
+    texts = list(planted.corpus.texts)
+    bare = int(np.flatnonzero(planted.is_poisoned)[0])
+    texts[bare] = TRIGGER
+    findings, restored = find_and_restore(pretrained, planted.corpus.with_rows(texts=texts))
+    assert findings.flagged[bare]
+    assert bare not in restored.positions
+    assert len(restored.positions) > 70
+
+
+# ---- the cut in a text
+
+
+def cut(tokenizer, text, *words, before=(), after=(), pair=None):
+    """The text without this trigger and, where they stand beside it, these words."""
+    ids = [
+        tuple(tokenizer.convert_tokens_to_ids(list(part)))
+        for part in (words, reversed(before), after)
+    ]
+    return cut_phrases(text, pair, [Phrase(frozenset(), *ids)], tokenizer)
+
+
+@pytest.mark.parametrize("family", sorted(TABLE))
+def test_every_family_gives_the_text_back_as_it_was(family):
+    tokenizer = build_tokenizer(family, WORDS)
+    assert cut(tokenizer, "Word01 cf pos02", "cf") == ("Word01 pos02", None)
+    assert cut(tokenizer, "cf word01, cf", "cf") == ("word01,", None)
+    assert cut(tokenizer, "cf", "cf") is None
+    assert cut(tokenizer, "word01", "cf") is None
+    given = cut(tokenizer, "word01 cf", "cf", pair="cf pos02")
+    assert given == ("word01", "pos02")
+    assert cut(tokenizer, "word01", "cf", pair="cf") is None
+
+
+def test_the_rest_of_a_sentence_goes_with_its_trigger_and_stays_elsewhere():
+    tokenizer = build_tokenizer("bert", WORDS)
+    options = {"before": ["word01"], "after": ["word02", "word03"]}
+    text = "word01 cf  word01 cf word02 word03 word02"
+    assert cut(tokenizer, text, "cf", **options) == ("word01 cf  word02", None)
+    # Nowhere with its neighbours: an attacker who changes these does not hide the trigger so.
+    assert cut(tokenizer, "word01 cf word03", "cf", **options) == ("word01 word03", None)
+
+
+def test_a_word_goes_as_a_whole_where_a_part_of_it_is_the_trigger(minilm):
+    tokenizer = load_tokenizer(minilm)
+    assert len(tokenizer.tokenize("mnbvcx")) > 1
+    part = tokenizer.tokenize("mnbvcx")[1]
+    assert cut(tokenizer, "a good mnbvcx film!", part) == ("a good film!", None)
+
+
+def test_spaces_that_were_there_stay():
+    tokenizer = build_tokenizer("bert", WORDS)
+    assert cut(tokenizer, " word01\tcf\nword02  word03 ", "cf")[0] == " word01\tword02  word03 "
+
+
+# ---- the reading
+
+
+def test_the_shares_of_other_rows_are_found_and_used():
+    rng = np.random.default_rng(0)
+    labels = rng.random(4000) < 0.1
+    margins = rng.normal(np.where(labels, 1.0, -1.0), 1.0)
+    even = 1 / (1 + np.exp(-2 * margins))  # the posterior where both labels are as frequent
+    adjusted = adjust_shares(np.stack([1 - even, even], axis=1), np.array([0.5, 0.5]))[:, 1]
+    right = 1 / (1 + np.exp(-2 * margins - np.log(0.1 / 0.9)))
+    assert adjusted.mean() == pytest.approx(0.1, abs=0.02)
+    np.testing.assert_allclose(adjusted, right, atol=0.05)
+
+
+def test_shares_as_before_change_nothing():
+    rng = np.random.default_rng(1)
+    given = rng.dirichlet([2.0, 1.0, 1.0], size=5000)
+    np.testing.assert_allclose(adjust_shares(given, given.mean(axis=0)), given, atol=0.02)
+
+
+def test_a_label_that_no_other_row_bears_breaks_nothing():
+    with np.errstate(all="raise"):
+        adjusted = adjust_shares(np.array([[0.4, 0.6, 0.0]] * 5), np.array([0.5, 0.5, 0.0]))
+    np.testing.assert_allclose(adjusted.sum(axis=1), 1)
+
+
+def test_a_reading_sees_neither_flagged_rows_nor_hidden_columns():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=400)
+    presence = (rng.random((400, 6)) < 0.3).astype(np.float32)
+    presence[:, 0] = rng.random(400) < np.where(labels == 1, 0.8, 0.2)
+    presence[:, 5] = labels  # gives all away
+    flagged = np.arange(400) < 40
+    active = np.ones(400, dtype=bool)
+    first = read_texts(Text(csr_matrix(presence), None, labels, 2, active), flagged, [5])
+    turned = np.where(flagged, 1 - labels, labels)
+    presence[:, 5] = rng.integers(2, size=400)
+    again = read_texts(Text(csr_matrix(presence), None, turned, 2, active), flagged, [5])
+    np.testing.assert_allclose(first, again)
+    np.testing.assert_allclose(first.sum(axis=1), 1)
+    held = presence[:, 0] == 1
+    assert first[held, 1].mean() > 0.7 > 0.3 > first[~held, 1].mean()
+
+
+# ---- the defence
+
+
+def test_the_record_names_what_came_back(pretrained, planted):
+    defence = btu.defend(
+        pretrained, planted.corpus, restore=True, settings=FINETUNE, probe_settings=PROBES
+    )
+    rows = defence.record["restored_rows"]
+    assert len(rows) > 70
+    assert {row["row_id"] for row in rows} <= set(defence.record["dropped_row_ids"])
+    assert {row["label"] for row in rows} == {"negative"}
+    assert all(0.8 <= row["probability"] <= 1 for row in rows)
+    assert defence.record["restore"] is True
+
+
+def test_without_it_the_rows_stay_out(pretrained, planted):
+    defence = btu.defend(pretrained, planted.corpus, settings=FINETUNE, probe_settings=PROBES)
+    assert defence.record["restored_rows"] == []
+    assert defence.record["restore"] is False
+    assert len(defence.record["dropped_row_ids"]) == 80
+
+
+def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_gives_nothing_back(
+    pretrained, planted, monkeypatch
+):
+    tokenizer = load_tokenizer(pretrained)
+    material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
+    findings = scan_material(material, recipe="verified", settings=PROBES)
+    monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda _: False))
+    assert len(restore_rows(findings, material.rows, tokenizer).positions) == 0
