@@ -21,6 +21,7 @@ RESTORED_PROBABILITY = 0.8
 
 _SAME_NEIGHBOUR = 0.9
 _LONGEST_PHRASE = 30
+_ENOUGH_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _find_neighbours(
     They are the rest of a trigger sentence, or of a word that the tokenizer takes apart.
     """
     windows = []
-    for position in positions.tolist():
+    for position in positions[:_ENOUGH_ROWS].tolist():
         row = rows.row(position).tolist()
         starts = _find_phrase(row, ids)
         if starts:
