@@ -30,7 +30,8 @@ def read_texts(
     """
     seen = np.ones(text.presence.shape[1])
     seen[list(hidden)] = 0
-    whole = replace(text, presence=(text.presence @ diags(seen)).tocsr(), active=flagged | True)
+    presence = (text.presence @ diags(seen)).tocsr()
+    whole = replace(text, presence=presence, active=np.ones(len(flagged), dtype=bool))
     bag, pooled = fit_content(whole, flagged)
     kinds, known = [bag] if pooled is None else [bag, pooled], ~flagged
     readings = np.zeros(bag.shape)

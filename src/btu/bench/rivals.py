@@ -15,8 +15,6 @@ from btu.bench.results import OK
 from btu.bench.targets import load_targets
 
 _METRICS = ("attack_success_rate", "clean_accuracy")
-_HEADER = ("attack", "oracle", "ours", "rival", "its numbers", "seeds")
-_VARIANT_PLACE = 3
 
 
 @dataclass(frozen=True)
@@ -116,29 +114,31 @@ def render_rivals(benchmark: Benchmark, results: Mapping[str, Result]) -> str:
         f"success than ours, in {more} one has more clean accuracy, and in {lost} one is better in "
         "one column and no worse in the other"
     )
-    variant, header = load_targets(benchmark.root).variant, list(_HEADER)
-    lost_duels = [duel for duel in duels if duel.is_lost]
+    variant = load_targets(benchmark.root).variant
+    header = ("attack", "oracle", "ours", *([variant] if variant else []))
     rows = [
         [
             duel.name,
-            *(_render_pair(pair) for pair in (duel.oracle, duel.ours)),
+            _render_pair(duel.oracle),
+            _render_pair(duel.ours),
+            *([_render_pair(duel.variant)] if variant else []),
             duel.rival,
             _render_pair(duel.theirs),
             str(duel.seeds),
         ]
-        for duel in lost_duels
+        for duel in duels
+        if duel.is_lost
     ]
     if variant:
-        header.insert(_VARIANT_PLACE, variant)
-        for row, duel in zip(rows, lost_duels, strict=True):
-            row.insert(_VARIANT_PLACE, _render_pair(duel.variant) if duel.variant else NOTHING)
         known = [duel for duel in duels if duel.variant]
         still = {duel.name for duel in known if duel.is_lost_by_variant}
         said += (
             f"; {variant} was measured in {len({duel.name for duel in known})} of the cells, and "
             f"in {len(still)} of those a rival is better than it in this way"
         )
-    return f"{said}{':' if rows else '.'}" + (f"\n\n{render_table(header, rows)}" if rows else "")
+    if not rows:
+        return f"{said}."
+    return f"{said}:\n\n{render_table((*header, 'rival', 'its numbers', 'seeds'), rows)}"
 
 
 def _is_better(theirs: tuple[float, float], ours: tuple[float, float]) -> bool:
@@ -156,5 +156,7 @@ def _average(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return success, accuracy
 
 
-def _render_pair(pair: tuple[float, float]) -> str:
+def _render_pair(pair: tuple[float, float] | None) -> str:
+    if pair is None:
+        return NOTHING
     return f"{render_percent(pair[0])} ({render_percent(pair[1])})"
