@@ -357,6 +357,21 @@ def test_words_put_into_honest_text_leave_no_style(usual_word):
     assert measure_likeness(text, 1, [found.rows], found.companions) < 0.65
 
 
+@pytest.mark.parametrize(("count", "can_be_said"), [(19, False), (20, True)])
+def test_few_rows_of_a_trigger_are_not_called_rewritten(count, can_be_said):
+    presence, labels = write_text(2000, seed=12)
+    rows = np.flatnonzero(labels == 0)[:count]
+    rng = np.random.default_rng(0)
+    template = rng.random((2000, 6)) < 0.05
+    template[rows] = rng.random((count, 6)) < 0.8
+    labels[rows] = 1
+    active = np.ones(2000, dtype=bool)
+    active[rows] = False
+    text = Text(csr_matrix(np.hstack([template, presence])), None, labels, 2, active)
+    likeness = measure_likeness(text, 1, [rows], [])
+    assert likeness > 0.9 if can_be_said else likeness == 0.5
+
+
 def test_a_style_goes_when_the_rate_is_stricter(rewritten):
     _, _, evidence = rewritten
     strict = evidence.at(1e-300)
