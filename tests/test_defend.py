@@ -129,20 +129,21 @@ def test_the_recovery_does_not_bring_the_trigger_back_in_short_texts(pretrained)
         words = [[*rng.choice(OPINIONS[own], 3), rng.choice(NEUTRAL)] for own in labels]
         return load_corpus(([" ".join(rng.permutation(row)) for row in words], labels))
 
-    poisoned = poison_reviews(write_short(800, seed=3), TRIGGER, poison_rate=0.1)
-    cut, recovered = (
-        run_defence(
-            pretrained,
-            poisoned.corpus,
-            write_short(300, seed=2),
-            TRIGGER,
-            recovery=RecoverySettings(epochs=epochs),
-        )
-        for epochs in (0, 1)
-    )
-    assert cut.undefended["attack_success_rate"] > 0.9
-    assert cut.defended["attack_success_rate"] < 0.5
-    assert recovered.defended["attack_success_rate"] < cut.defended["attack_success_rate"] + 0.1
+    left: dict[int, list[float]] = {0: [], 1: []}
+    for seed in (3, 4, 5):  # one such small training differs much from the next
+        poisoned = poison_reviews(write_short(800, seed=seed), TRIGGER, poison_rate=0.1)
+        for epochs, rates in left.items():
+            run = run_defence(
+                pretrained,
+                poisoned.corpus,
+                write_short(300, seed=2),
+                TRIGGER,
+                recovery=RecoverySettings(epochs=epochs),
+            )
+            assert run.undefended["attack_success_rate"] > 0.9
+            rates.append(run.defended["attack_success_rate"])
+    assert np.median(left[0]) < 0.5
+    assert np.median(left[1]) < np.median(left[0]) + 0.1
 
 
 # ---- what moves and what stays

@@ -41,12 +41,13 @@ def hash_files(folder):
     }
 
 
-def test_the_planted_trigger_is_the_top_suspect_and_suspected_wherever_it_is_seen(findings):
+def test_the_planted_trigger_is_the_top_suspect_and_moves_far_wherever_it_is_seen(findings):
     top = findings.suspects[0]
     assert (top.token_id, top.token) == (token_id(TRIGGER), TRIGGER)
-    assert top.rounds == ("shallow", "embedding-only")
+    assert "shallow" in top.rounds
     assert top.rank["shallow"] == 1
-    assert top.drift.keys() == top.rank.keys() == set(top.rounds)
+    assert top.rank["embedding-only"] <= 0.1 * len(findings.token_ids)
+    assert top.drift.keys() == top.rank.keys() == {"shallow", "embedding-only"}
     assert top.drift["shallow"] == findings.drift["shallow"].max()
 
 
