@@ -41,14 +41,24 @@ def hash_files(folder):
     }
 
 
-def test_the_planted_trigger_is_the_top_suspect_and_moves_far_wherever_it_is_seen(findings):
+def test_the_planted_trigger_is_the_top_suspect(findings):
     top = findings.suspects[0]
     assert (top.token_id, top.token) == (token_id(TRIGGER), TRIGGER)
     assert "shallow" in top.rounds
     assert top.rank["shallow"] == 1
-    assert top.rank["embedding-only"] <= 0.1 * len(findings.token_ids)
     assert top.drift.keys() == top.rank.keys() == {"shallow", "embedding-only"}
     assert top.drift["shallow"] == findings.drift["shallow"].max()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_enough_steps_the_trigger_is_suspected_wherever_it_is_seen(pretrained, planted, seed):
+    settings = replace(PROBES, epochs=12, learning_rate=2e-3)
+    found = scan(pretrained, planted.corpus, settings=settings, max_length=MAX_LENGTH, seed=seed)
+    top = found.suspects[0]
+    assert top.token == TRIGGER
+    assert top.rounds == ("shallow", "embedding-only")
+    assert top.rank == {"shallow": 1, "embedding-only": 1}
+    assert top.drift.keys() == set(top.rounds)
 
 
 def test_the_finding_counts_the_rows_that_were_planted(findings, planted):

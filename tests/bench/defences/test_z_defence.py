@@ -40,7 +40,7 @@ def test_the_trigger_is_an_outlier_and_its_rows_go(pretrained, poisoned, held_ou
     found = measure_detection(outcome.flagged_rows, poisoned.is_poisoned)
     assert (found.precision, found.recall) == (1, 1)
     assert before["attack_success_rate"] > 0.9
-    assert after["attack_success_rate"] < 0.3
+    assert after["attack_success_rate"] < 0.2
     assert after["clean_accuracy"] > before["clean_accuracy"] - 0.05
     first = json.loads(json.dumps(outcome.details))["scores"][0]
     assert first["word"] == TRIGGER
