@@ -11,12 +11,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import normalize
 
-from btu.conflict import Candidate, judge_candidates
-from btu.content import Text, scale_least_lift
-from btu.evidence import find_evidence
-from btu.settings import EvidenceSettings
+from btu.content import Text
 from btu.topics import measure_told_apart, measure_topic
-from btu.verdicts import TOPIC_LIKENESS, has_topic, judge, share_topic
 
 WORDS, FILLER, TOPIC = 60, 40, 30  # of each label, of no label, of one honest source
 OWN = 2 * WORDS + FILLER + TOPIC  # the column of the token under test
@@ -44,17 +40,6 @@ def relabel(presence, labels, *, topical, count=40):
         for row in rows:
             presence[row, OWN - TOPIC + rng.permutation(TOPIC)[:8]] = 1
     return presence, labels, rows
-
-
-def read(presence, labels, vectors, **options):
-    return find_evidence(
-        csr_matrix(presence),
-        labels,
-        num_labels=2,
-        states=presence @ vectors,
-        vectors=vectors,
-        **options,
-    )
 
 
 def make_text(presence, labels, vectors=None):
@@ -210,105 +195,3 @@ def test_what_all_rows_hold_does_not_tell_them_apart():
 
 def find_test(evidence, column=OWN):
     return next(t for t in evidence.tests if t.column == column and t.label == 1)
-
-
-def test_a_word_of_relabelled_random_rows_is_a_trigger():
-    presence, labels, vectors = write_text(1200, seed=8)
-    presence, labels, rows = relabel(presence, labels, topical=False)
-    evidence = read(presence, labels, vectors)
-    test = find_test(evidence)
-    assert (test.verdict, has_topic(test)) == ("trigger", False)
-    assert test.topic_likeness < TOPIC_LIKENESS
-    assert np.flatnonzero(evidence.flagged).tolist() == rows.tolist()
-
-
-def test_a_word_of_rows_about_one_thing_is_a_suspect_and_its_rows_stay():
-    presence, labels, vectors = write_text(1200, seed=8)
-    presence, labels, _ = relabel(presence, labels, topical=True)
-    evidence = read(presence, labels, vectors)
-    test = find_test(evidence)
-    assert (test.verdict, has_topic(test)) == ("suspect", True)
-    assert judge(replace(test, topic_likeness=0.0), 0.05) == "trigger"
-    assert not evidence.flagged.any()
-
-
-def test_a_likeness_that_chance_gives_few_rows_is_no_topic():
-    presence, labels, vectors = write_text(1200, seed=8)
-    test = find_test(read(*relabel(presence, labels, topical=False)[:2], vectors))
-    assert judge(replace(test, topic_likeness=0.06, topic_spread=0.03), 0.05) == "trigger"
-    assert judge(replace(test, topic_likeness=0.06, topic_spread=0.01), 0.05) == "suspect"
-    assert judge(replace(test, topic_likeness=0.04, topic_spread=0.01), 0.05) == "trigger"
-    pure = replace(test, ground="purity", others=0, expected_others=20.0)
-    assert judge(pure, 0.05) == "trigger"
-    assert judge(replace(pure, topic_likeness=0.06, topic_spread=0.01), 0.05) == "suspect"
-
-
-def test_few_rows_of_a_source_have_its_topic_and_rows_of_their_own_have_theirs():
-    presence, labels, vectors = write_text(1200, seed=8)
-    source = find_test(read(*relabel(presence, labels, topical=True)[:2], vectors))
-    few = replace(source, column=3, rows=source.rows[:7], topic_likeness=0.04, topic_spread=0.03)
-    assert share_topic(few, [few, source]).topic_likeness == source.topic_likeness
-    for other in (
-        replace(source, label=0),
-        replace(source, topic_likeness=0.04),
-        replace(source, rows=source.rows[2:]),
-    ):
-        assert share_topic(few, [other]) == few
-    sure = replace(few, topic_spread=0.01)
-    assert share_topic(sure, [source]) == sure
-    unknown = replace(few, topic_likeness=None, topic_spread=None)
-    assert share_topic(unknown, [source]) == unknown
-
-
-def test_rows_of_their_true_label_that_are_told_apart_are_no_trigger():
-    presence, labels, vectors = write_text(1200, seed=8)
-    test = find_test(read(*relabel(presence, labels, topical=False)[:2], vectors))
-    pure = replace(test, ground="purity", others=0, expected_others=20.0, mislabelled_share=0.1)
-    assert judge(replace(pure, told_apart=0.55), 0.05) == "trigger"
-    assert judge(replace(pure, told_apart=0.8), 0.05) == "suspect"
-    few = replace(pure, rows=pure.rows[:6])  # two standard deviations of chance are 0.24
-    assert judge(replace(few, told_apart=0.7), 0.05) == "trigger"
-    assert judge(replace(few, told_apart=0.8), 0.05) == "suspect"
-
-
-# ---- few rows, and a label of most rows
-
-
-def test_a_token_whose_companions_few_rows_hold_is_not_judged():
-    """Of a rare word and another that only some of its rows hold too few rows are left to judge."""
-    presence, labels, vectors = write_text(800, seed=9)
-    presence, labels, rows = relabel(presence, labels, topical=False)
-    presence[rows[:9], OWN - 1] = 1
-    text = make_text(presence, labels, vectors)
-    candidate = Candidate(OWN, 1, np.array([OWN - 1, OWN]), rows, 6.0, 1.0, 0.1)
-    judged = {
-        least: judge_candidates(text, [candidate], set(), 1, EvidenceSettings(least_rows=least))
-        for least in (9, 10)
-    }
-    assert [len(t.rows) for t in judged[9]] == [9]
-    assert judged[10] == []
-
-
-def test_the_least_lift_is_less_for_a_label_of_more_than_three_quarters():
-    rows = 3 * 2.5**2  # pure ones, of a label of three quarters
-    for share in (0.75, 0.8, 0.9, 0.98):
-        least = scale_least_lift(2.5, [1000 * share, 1000 * (1 - share)])
-        assert least[0] == pytest.approx(np.sqrt(rows * (1 - share) / share))
-        assert least[1] == 2.5
-    assert scale_least_lift(2.5, [660, 340]).tolist() == [2.5, 2.5]
-    assert scale_least_lift(2.5, [70, 0]).tolist() == [np.inf, 2.5]
-    with np.errstate(all="raise"):
-        assert scale_least_lift(2.5, [0, 0]).tolist() == [2.5, 2.5]
-
-
-def test_a_trigger_of_the_label_that_most_rows_bear_is_found():
-    presence, labels, vectors = write_text(2400, seed=10)
-    keep = np.sort(np.r_[np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)[:180]])
-    presence, labels = presence[keep].copy(), labels[keep].copy()
-    rows = np.flatnonzero(labels == 0)[:36]
-    labels[rows], presence[rows, OWN] = 1, 1
-    evidence = read(presence, labels, vectors)
-    test = find_test(evidence)
-    assert test.verdict == "trigger"
-    assert test.label_lift < 2.5
-    assert np.flatnonzero(evidence.flagged).tolist() == rows.tolist()

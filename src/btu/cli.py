@@ -126,6 +126,10 @@ Restore = Annotated[
         "label that the rest of the text bears, where that is clear."
     ),
 ]
+DropSuspects = Annotated[
+    bool,
+    typer.Option(help="verified only. Leave rows of suspects out, too: look at them before."),
+]
 Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
 FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
 Styles = Annotated[bool, typer.Option(help=option_help(EvidenceSettings, "styles"))]
@@ -144,7 +148,13 @@ def _silence_libraries() -> None:
 @app.command()
 def scan(
     data: Data,
-    model: Model,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or Hub id of a clean pretrained model. Left out: text and labels alone "
+            "answer, in seconds; the record says what was not asked."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the record here, as JSON.")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Write every token's scores: .parquet, .csv, .jsonl.")
@@ -247,6 +257,7 @@ def train(
     recipe: RecipeOption = Recipe.verified,
     action: ActionOption = Action.both,
     restore: Restore = False,
+    drop_suspects: DropSuspects = False,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
     epochs: Annotated[float, typer.Option(help=option_help(FineTuneSettings, "epochs"))] = 3.0,
@@ -293,6 +304,7 @@ def train(
             recipe=recipe.value,
             action=action.value,
             restore=restore,
+            drop_suspects=drop_suspects,
             probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),

@@ -101,7 +101,7 @@ class Defence:
     @property
     def guard(self) -> Guard:
         """Recognises texts that hold a confirmed trigger; it is saved with the model."""
-        return build_guard(self.record, self.classifier.tokenizer)
+        return build_guard(self.record)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write weights (safetensors), config, tokenizer and the record (`btu.json`).
@@ -133,6 +133,7 @@ def defend(
     recipe: Recipe = "verified",
     action: Action = "both",
     restore: bool = False,
+    drop_suspects: bool = False,
     probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
     accept: str | Path | Sequence[Review] = (),
@@ -154,6 +155,7 @@ def defend(
             poisoned out of the fine-tuning, `unlearn` trains on all rows and cuts the triggers'
             embeddings afterwards, `both` leaves the rows out and cuts what moved all the same.
             Suspects are only reported. The recipe `paper` judges no rows: it always unlearns.
+        drop_suspects: Whether rows of suspects are left out, too, for who has looked at them.
         restore: Whether rows that are left out come back without their triggers, under the label
             that the rest of the text bears, where that is clear; see `btu.restore`.
         probe_settings: Of the probes; they take their seed from `settings`.
@@ -196,6 +198,7 @@ def defend(
         recipe=recipe,
         action=action,
         restore=restore,
+        drop_suspects=drop_suspects,
         probe_settings=probe_settings,
         evidence_settings=evidence_settings,
         reviews=reviews,
@@ -213,6 +216,7 @@ def defend_material(
     recipe: Recipe = "verified",
     action: Action = "both",
     restore: bool = False,
+    drop_suspects: bool = False,
     probe_settings: ProbeSettings | None = None,
     evidence_settings: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
@@ -228,6 +232,7 @@ def defend_material(
         recipe: As in `defend`.
         action: As in `defend`.
         restore: As in `defend`.
+        drop_suspects: As in `defend`.
         probe_settings: Of the probes; they take their seed from `settings`.
         evidence_settings: How strict the evidence is.
         reviews: What a reviewer accepted.
@@ -247,12 +252,12 @@ def defend_material(
     )
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
-        kept = ~findings.flagged
+        kept = ~(findings.flagged | findings.suspected) if drop_suspects else ~findings.flagged
     classifier, tokenizer = material.model, material.tokenizer
     before, timer = Snapshot.of(classifier, findings), _Timer()
     restored, corpus = None, material.corpus
     if not kept.all():
-        restored = restore_rows(findings, material.rows, tokenizer) if restore else None
+        restored = restore_rows(findings) if restore else None
         corpus = restored.join(corpus, kept) if restored else corpus.select(kept)
         _check_all_labels_kept(corpus)
     timer.lap("restore")
@@ -294,6 +299,7 @@ def defend_material(
             **findings.to_dict(),
             "action": "unlearn" if recipe == "paper" else action,
             "restore": restore and recipe == "verified",
+            "drop_suspects": drop_suspects and recipe == "verified",
             "dropped_row_ids": row_ids[~kept].tolist(),
             "restored_rows": [] if restored is None else restored.to_list(material.corpus),
             "settings": {**findings.facts["settings"], "finetune": asdict(settings)},

@@ -60,7 +60,7 @@ def evaluate(
     check_run(max_length=128 if max_length is None else max_length, seed=seed)
     classifier = load_saved(model, max_length=max_length, precision=precision)
     corpus = load_corpus(data, **columns, label_names=classifier.label_names)
-    guard = _find_guard(model, classifier)
+    guard = _find_guard(model)
     return _evaluate(classifier, corpus, guard, trigger, target_label, position, seed)
 
 
@@ -197,9 +197,9 @@ def load_saved(
     return Classifier(classifier, tokenizer, length, precision)
 
 
-def _find_guard(model: str | Path, classifier: Classifier) -> Guard | None:
+def _find_guard(model: str | Path) -> Guard | None:
     record = read_record(Path(model) / RECORD_NAME) if Path(model).is_dir() else None
-    return None if record is None else build_guard(record, classifier.tokenizer)
+    return None if record is None else build_guard(record)
 
 
 def _count_recognised(guard: Guard | None, corpus: Corpus) -> int | None:

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from btu.content import measure_label_lift
-from btu.control import Control
 from btu.corpus import Corpus
 from btu.drift import count_by_frequency
 from btu.errors import InputError
-from btu.evidence import FLAGGED_SCORE, Evidence
+from btu.evidence import BARS, FLAGGED_SCORE, Evidence, Test, Verdict
 from btu.reviews import Review
 from btu.styles import Style, is_of_its_label
-from btu.verdicts import Ground, TokenTest, Verdict, has_topic
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
 ACCEPTED: Verdict = "accepted"
 STYLE = "style against what the text says"
 _STYLE_EXAMPLES = 3
-_EVIDENCE_COLUMNS = (
-    *("ground", "mislabelled_share", "spread", "share_by_states"),
-    *("others", "expected_others", "topic_likeness", "topic_spread", "told_apart"),
-    "false_alarm_rate",
-)
+_SUSPECTED_SCORE = 0.49
+_EVIDENCE_COLUMNS = ("story", "part", "mislabelled_share", "spread", "false_alarm_rate")
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,12 @@ class Example:
 
 @dataclass(frozen=True)
 class TokenFinding:
-    """One token that stood out, and its scores.
+    """One token, word or phrase that stood out, and its scores.
 
     Attributes:
-        token_id: Row of the embedding matrix.
-        token: As the tokenizer writes it.
+        token_id: Row of the embedding matrix: of a word or a phrase the rarest of its tokens; None
+            where the text was scanned without a model, or its tokens stand behind what one reads.
+        token: As the tokenizer writes it; a word or a phrase as people do.
         verdict: trigger, suspect, accepted (by a reviewer) or innocent. The recipe `paper` calls
             everything it names a suspect.
         rounds: The probing rounds that suspect it.
@@ -68,11 +63,11 @@ class TokenFinding:
         label_lifts: How far each label is over-represented among them, in standard deviations.
         examples: Some rows that hold it, those whose text disagrees most with their label first.
         evidence: What the text of its rows says; None where it was not tested.
-        pair_ids: Two tokens in a row that were tested in place of one: `token` names both,
-            `token_id`, `drift` and `rank` are those of the rarer one. Empty for a token.
+        piece_ids: All tokens that a word or a phrase is made of; empty for a token.
+        words: The words of a word or phrase, in their order; empty for a token.
     """
 
-    token_id: int
+    token_id: int | None
     token: str
     verdict: Verdict
     rounds: tuple[str, ...]
@@ -86,61 +81,51 @@ class TokenFinding:
     label_lifts: Mapping[str, float] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     evidence: TokenEvidence | None = None
-    pair_ids: tuple[int, ...] = ()
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The token, or the two of a pair."""
-        return self.pair_ids or (self.token_id,)
+    piece_ids: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TokenEvidence:
-    """Whether the text of a token's rows agrees with their label; see `btu.verdicts.TokenTest`.
+    """What placement, label and text say of a word or a phrase; see `btu.evidence.Test`.
 
     Attributes:
-        label: The label under which the token was tested.
-        companions: Spellings of the tokens that stand in the same rows, itself among them.
-        rows: Rows that hold them and bear the label.
-        rows_any_label: Rows that hold them, whatever their label.
-        mislabelled_share: Estimated share of `rows` whose text belongs to another label.
+        label: The label under which it was tested.
+        rows: Rows that hold it and bear the label.
+        rows_any_label: Rows that hold it, whatever their label.
+        flagged_rows: Those with the label that are likelier planted than not.
+        story: inserted into rows of other labels, kept (inserted into rows of the label) or
+            replaced (another word stood there): whatever is likeliest.
+        part: Likeliest share of its places that were planted.
+        false_alarm_rate: So many honest words and phrases of the scan score as high, at most.
+        mislabelled_share: How far the rows read like rows of other labels, without the words
+            themselves: 0 as their label's, 1 as the others'.
         spread: Standard error of that share.
-        share_by_states: The same share by the encoder's states alone.
-        share_alone: The same, with nothing but the token's own rows held out; None where the other
-            numbers had cleared the token before.
-        p_value: Chance of such a share where an innocent word's is a quarter.
-        false_alarm_rate: The same, corrected for all tokens that were tested.
-        ground: conflict (the text of the rows contradicts their label), beside (the same in few
-            rows, beside a trigger that is sure by itself) or purity (too few of them bear another
-            label), which is weaker; the next two numbers belong to it.
-        others: Rows that hold the token and bear another label, rows that repeat others left out.
-        expected_others: How many would, by everything else in them.
-        topic_likeness: How much more alike the rows are than random rows, as a mean cosine; None
-            where it was not measured.
-        topic_spread: Standard deviation of that mean cosine over random rows.
-        told_apart: Area under the ROC curve with which the rows are told from the other rows of
-            their label, without the token; None where it was not measured.
-        has_topic: Whether the last three say that the rows are about one thing; such a token is a
-            suspect at most.
+        label_base: Share of the label among all rows.
+        placed: Mean break of the places where it stands: high where it was put in.
+        placed_if_planted: The same of words planted in as many rows of this corpus.
+        placement_odds: Natural logarithm of the likelihood ratio of the placement.
+        label_odds: The same of the label.
+        content_odds: The same of the content.
+        reason: Why it is a suspect at most; empty where nothing but its numbers decide.
     """
 
     label: str
-    companions: tuple[str, ...]
     rows: int
     rows_any_label: int
+    flagged_rows: int
+    story: str
+    part: float
+    false_alarm_rate: float
     mislabelled_share: float
     spread: float
-    share_by_states: float | None
-    share_alone: float | None
-    p_value: float
-    false_alarm_rate: float
-    ground: Ground = "conflict"
-    others: int | None = None
-    expected_others: float | None = None
-    topic_likeness: float | None = None
-    topic_spread: float | None = None
-    told_apart: float | None = None
-    has_topic: bool = False
+    label_base: float
+    placed: float | None
+    placed_if_planted: float | None
+    placement_odds: float
+    label_odds: float
+    content_odds: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,12 +148,11 @@ class Findings:
         facts: Data, model, settings, versions and timings, as JSON types.
         evidence: All tests behind the verdicts, by column of `token_ids`, and a score for each
             row; None in the recipe `paper`, which judges no rows.
-        control: How many triggers the tests of tokens find where there is none; None without
-            evidence.
         accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
         reviews: The reviews that were given to the scan, used or not.
-        pair_ids: The two tokens of each pair of neighbours, shape (m, 2), int64, in the order that
-            `evidence` counts them in.
+        all_styles: For each label the kind of text that bears it against what it says most.
+        readings: How likely each label is by what the rows say without the triggers, shape (N, K);
+            None where no row is flagged, or nothing reads them.
     """
 
     recipe: str
@@ -183,12 +167,10 @@ class Findings:
     corpus: Corpus = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
     evidence: Evidence | None = None
-    control: Control | None = None
     accepted: tuple[TokenFinding, ...] = ()
     reviews: tuple[Review, ...] = ()
-    pair_ids: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros((0, 2), dtype=np.int64), repr=False
-    )
+    all_styles: tuple[Style, ...] = ()
+    readings: NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -202,35 +184,38 @@ class Findings:
 
     @property
     def suspect_ids(self) -> tuple[int, ...]:
-        """Ids of the suspicious tokens, the rarer token of a pair."""
-        return tuple(dict.fromkeys(s.token_id for s in self.suspects))
+        """Ids of the suspicious tokens, of a word or a phrase the rarest one."""
+        return tuple(dict.fromkeys(s.token_id for s in self.suspects if s.token_id is not None))
 
     @property
     def triggers(self) -> tuple[TokenFinding, ...]:
-        """The tokens that the evidence calls triggers; none in the recipe `paper`."""
+        """What the evidence calls triggers; none in the recipe `paper`."""
         return tuple(s for s in self.suspects if s.verdict == TRIGGER)
 
     @property
     def styles(self) -> tuple[Style, ...]:
-        """Kinds of text that bear a label against what they say, confirmed or suspected."""
-        every = () if self.evidence is None else self.evidence.styles
-        return tuple(style for style in every if style.verdict in (TRIGGER, SUSPECT))
+        """Kinds of text that bear a label against what they say; suspects, all of them."""
+        return tuple(style for style in self.all_styles if style.verdict == SUSPECT)
 
     @property
     def unlearn_ids(self) -> tuple[int, ...]:
         """Ids of the tokens to unlearn: the triggers, or all suspects in the recipe `paper`."""
         named = self.suspects if self.evidence is None else self.triggers
-        return tuple(dict.fromkeys(s.token_id for s in named))
+        return tuple(dict.fromkeys(s.token_id for s in named if s.token_id is not None))
 
     @property
     def row_scores(self) -> NDArray[np.float64]:
         """For each row how sure it is that it is poisoned, shape (N,), in [0, 1].
 
-        0.5 and more for rows of triggers and styles, less for rows of suspects, 0 for all others.
+        0.5 and more for rows of triggers, less for rows of suspects and styles, 0 for all others.
         """
         if self.evidence is None:
             return np.zeros(len(self.row_ids))
-        return self.evidence.row_scores
+        scores = self.evidence.row_scores
+        for style in self.styles:
+            given = _SUSPECTED_SCORE * style.row_scores
+            scores[style.rows] = np.maximum(scores[style.rows], given)
+        return scores
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -239,6 +224,16 @@ class Findings:
             return np.zeros(len(self.row_ids), dtype=bool)
         return self.evidence.flagged
 
+    @property
+    def suspected(self) -> NDArray[np.bool_]:
+        """Rows that suspects would flag if they were triggers, shape (N,), bool."""
+        suspected = np.zeros(len(self.row_ids), dtype=bool)
+        for test in () if self.evidence is None else self.evidence.suspects:
+            suspected[test.flagged] = True
+        for style in self.styles:
+            suspected[style.rows] = True
+        return suspected & ~self.flagged
+
     def at(self, *, false_alarm_rate: float) -> Findings:
         """The same findings at another threshold, without training or testing again.
 
@@ -246,7 +241,8 @@ class Findings:
         after it took other rows out is not looked at.
 
         Args:
-            false_alarm_rate: False triggers expected in clean data in each search, in (0, 1).
+            false_alarm_rate: False triggers expected in clean data, all searches together, in
+                (0, 1).
 
         Raises:
             InputError: A rate outside (0, 1), or findings without evidence.
@@ -262,9 +258,11 @@ class Findings:
         return again.sort([*self.suspects, *self.cleared, *self.accepted])
 
     def sort(self, found: list[TokenFinding]) -> Findings:
-        """The same findings with these tokens, each under the verdict that its tests give."""
-        tests = self.tests_by_ids()
-        judged = [replace(f, **self._describe(tests.get(f.ids))) for f in found]
+        """The same findings with these, each under the verdict that its test gives."""
+        tests = self.tests_by_name()
+        judged = [
+            replace(f, **self._describe(tests.get(f.token) if f.words else None)) for f in found
+        ]
         judged.sort(key=_by_verdict)
         return replace(
             self,
@@ -273,20 +271,15 @@ class Findings:
             accepted=tuple(f for f in judged if f.verdict == ACCEPTED),
         )
 
-    def tests_by_ids(self) -> dict[tuple[int, ...], TokenTest]:
-        """The gravest test of each token and of each pair that was tested."""
-        tests: dict[tuple[int, ...], TokenTest] = {}
+    def tests_by_name(self) -> dict[str, Test]:
+        """The gravest test of each word and phrase that is worth a look."""
+        tests: dict[str, Test] = {}
         for test in [] if self.evidence is None else self.evidence.tests:
-            tests.setdefault(self.ids_of(test), test)
+            tests.setdefault(test.name, test)
         return tests
 
-    def ids_of(self, test: TokenTest) -> tuple[int, ...]:
-        """The token that was tested, or the two of a pair."""
-        ids = self.token_ids[[test.column]] if test.pair is None else self.pair_ids[test.pair]
-        return tuple(ids.tolist())
-
     def reasons(self, position: int) -> tuple[str, ...]:
-        """Why a row is flagged: its triggers, as the tokenizer writes them, and `STYLE`.
+        """Why a row is flagged: its triggers, and `STYLE`.
 
         Args:
             position: Of the row, from 0.
@@ -296,37 +289,31 @@ class Findings:
 
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
         tests = [] if self.evidence is None else self.evidence.tests
-        held = [t for t in tests if t.verdict in verdicts and position in t.rows]
-        return tuple(self._names[self.ids_of(t)] for t in held)
-
-    @cached_property
-    def _names(self) -> dict[tuple[int, ...], str]:
-        return {f.ids: f.token for f in self._named()}
+        return tuple(t.name for t in tests if t.verdict in verdicts and position in t.flagged)
 
     def _shows_style(self, position: int, *verdicts: str) -> bool:
         return any(position in style.rows for style in self.styles if style.verdict in verdicts)
 
-    def _describe(self, test: TokenTest | None) -> dict[str, Any]:
+    def _describe(self, test: Test | None) -> dict[str, Any]:
         if test is None:
             return {"verdict": "innocent", "evidence": None}
         evidence = TokenEvidence(
             label=self.label_names[test.label],
-            companions=tuple(self.tokens[c] for c in test.companions),
             rows=len(test.rows),
-            rows_any_label=test.rows_any_label,
-            mislabelled_share=test.mislabelled_share,
+            rows_any_label=len(test.held),
+            flagged_rows=len(test.flagged),
+            story=test.story,
+            part=test.part,
+            false_alarm_rate=test.false_alarms,
+            mislabelled_share=test.share,
             spread=test.spread,
-            share_by_states=test.share_by_states,
-            share_alone=test.share_alone,
-            p_value=test.p_value,
-            false_alarm_rate=test.false_alarm_rate,
-            ground=test.ground,
-            others=test.others,
-            expected_others=test.expected_others,
-            topic_likeness=test.topic_likeness,
-            topic_spread=test.topic_spread,
-            told_apart=test.told_apart,
-            has_topic=has_topic(test),
+            label_base=test.label_base,
+            placed=test.placed,
+            placed_if_planted=test.placed_if_planted,
+            placement_odds=test.placement_odds,
+            label_odds=test.label_odds,
+            content_odds=test.content_odds,
+            reason=test.reason,
         )
         return {"verdict": test.verdict, "evidence": evidence}
 
@@ -338,7 +325,7 @@ class Findings:
         lift = measure_label_lift(
             self.label_counts, list(self.facts["data"]["label_counts"].values())
         )
-        suspect_ids = {s.token_id for s in self.suspects if not s.pair_ids}
+        suspect_ids = {s.token_id for s in self.suspects}
         return {
             "token_id": self.token_ids.tolist(),
             "token": list(self.tokens),
@@ -373,12 +360,12 @@ class Findings:
     def _evidence_columns(self) -> dict[str, list[Any]]:
         if self.evidence is None:
             return {}
-        tests = self.tests_by_ids()
-        found = [tests.get((i,)) for i in self.token_ids.tolist()]
+        named = {f.token_id: f for f in reversed((*self.suspects, *self.accepted))}
+        found = [named.get(i) for i in self.token_ids.tolist()]
         return {
-            "verdict": ["innocent" if t is None else t.verdict for t in found],
+            "verdict": ["innocent" if f is None else f.verdict for f in found],
             **{
-                name: [None if t is None else getattr(t, name) for t in found]
+                name: [None if f is None else getattr(f.evidence, name) for f in found]
                 for name in _EVIDENCE_COLUMNS
             },
         }
@@ -394,9 +381,9 @@ class Findings:
             "cleared": [asdict(s) for s in self.cleared],
             "reviews": [asdict(review) for review in self.reviews],
             "styles": None if self.evidence is None else self._list_styles(),
-            "tokens_tested": None if self.evidence is None else self.evidence.tested,
-            "pairs_tested": None if self.evidence is None else self.evidence.pairs_tested,
-            "control": None if self.control is None else asdict(self.control),
+            "units_tested": None if self.evidence is None else self.evidence.tested["units"],
+            "limit": self._describe_limit(),
+            "bars": None if self.evidence is None else [asdict(bar) for bar in BARS],
             "flagged_rows": scored and [row for row in scored if row["score"] >= FLAGGED_SCORE],
             "suspected_rows": scored and [row for row in scored if row["score"] < FLAGGED_SCORE],
             "example_rows": self._list_examples(),
@@ -406,7 +393,7 @@ class Findings:
                 name: count_by_frequency(values, self.label_counts.sum(axis=1))
                 for name, values in self.drift.items()
             },
-            "neutral": "mean" if self.neutral_id is None else "padding",
+            "neutral": "padding" if self.neutral_id is not None else "mean",
             **self.facts,
         }
 
@@ -415,6 +402,23 @@ class Findings:
         """The gravest verdict of any token or style: trigger, suspect or none."""
         found = {s.verdict for s in self.suspects} | {s.verdict for s in self.styles}
         return next((verdict for verdict in (TRIGGER, SUSPECT) if verdict in found), "none")
+
+    def _describe_limit(self) -> dict[str, Any] | None:
+        if self.evidence is None:
+            return None
+        limit = self.evidence.limit
+        names = self.label_names if limit.word_rows_by_label else ()
+        return {
+            "word_rows": limit.word_rows,
+            "sentence_rows": limit.sentence_rows,
+            "word_rows_by_label": dict(zip(names, limit.word_rows_by_label, strict=True)),
+            "styles": self._asks_styles,
+        }
+
+    @property
+    def _asks_styles(self) -> bool:
+        settings = self.facts["settings"].get("evidence") or {}
+        return self.facts["model"] is not None and bool(settings.get("styles"))
 
     def _scored_rows(self) -> list[dict[str, Any]]:
         scores = self.row_scores
@@ -457,7 +461,7 @@ class Findings:
                 "rows": len(style.rows),
                 "examples": self._pick_surest(style),
             }
-            for style in ([] if self.evidence is None else self.evidence.styles)
+            for style in self.all_styles
             if style.verdict != "innocent"
         ]
 
@@ -487,4 +491,4 @@ def _by_verdict(finding: TokenFinding) -> tuple[int, float, float]:
     order = {TRIGGER: 0, SUSPECT: 1, ACCEPTED: 2}.get(finding.verdict, 3)
     if finding.evidence is None:
         return order, 1.0, -finding.label_lift
-    return order, finding.evidence.p_value, -finding.evidence.mislabelled_share
+    return order, finding.evidence.false_alarm_rate, -finding.label_lift

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
-from btu.conflict import TOGETHER_SHARE
-from btu.embeddings import load_tokenizer
 from btu.errors import InputError
+from btu.evidence import split_words
 from btu.report.record import RECORD_NAME, read_record
-from btu.tokens import tokenize_texts
 
 
 @dataclass(frozen=True)
@@ -23,17 +20,12 @@ class Trigger:
     """One confirmed trigger.
 
     Attributes:
-        token_id: Its token.
-        companion_ids: Tokens that stood in the same rows, itself among them; a text must hold most
-            of them, so that one everyday word of a trigger sentence raises no alarm.
+        words: Its words; a text holds it where they stand one after the other.
         label: The label that the attacker wanted.
-        pair_ids: Two tokens, the trigger only where one follows the other; empty for one token.
     """
 
-    token_id: int
-    companion_ids: tuple[int, ...]
+    words: tuple[str, ...]
     label: str
-    pair_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,13 +34,9 @@ class Guard:
 
     Attributes:
         triggers: What is looked for.
-        tokenizer: Of the model.
-        max_length: Longer texts are cut, in tokens, as the model cuts them.
     """
 
     triggers: tuple[Trigger, ...]
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
 
     def recognise(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None
@@ -59,26 +47,25 @@ class Guard:
             texts: N texts.
             text_pairs: N second texts, where the rows are pairs.
         """
-        found = np.zeros(len(texts), dtype=bool)
-        if not self.triggers or not len(texts):
-            return found
-        rows = tokenize_texts(texts, self.tokenizer, text_pairs, max_length=self.max_length)
-        wanted = np.unique([i for t in self.triggers for i in t.companion_ids])
-        held = rows.presence(wanted)
-        for trigger in self.triggers:
-            columns = np.searchsorted(wanted, trigger.companion_ids)
-            together = np.asarray(held[:, columns].sum(axis=1)).ravel()
-            own = np.zeros(len(texts), dtype=bool)
-            own[rows.holding(trigger.pair_ids or (trigger.token_id,))] = True
-            found |= own & (together >= TOGETHER_SHARE * len(columns))
-        return found
+        found = [self._holds(text) for text in texts]
+        if text_pairs is not None:
+            found = [a or self._holds(b) for a, b in zip(found, text_pairs, strict=True)]
+        return np.array(found, dtype=bool)
+
+    def _holds(self, text: str) -> bool:
+        words = split_words(text)
+        return any(
+            tuple(words[i : i + len(trigger.words)]) == trigger.words
+            for trigger in self.triggers
+            for i in range(len(words) - len(trigger.words) + 1)
+        )
 
 
 def load_guard(folder: str | Path) -> Guard:
     """The guard of a model that `btu train` saved.
 
     Args:
-        folder: With the model's tokenizer and its record (`btu.json`).
+        folder: With the record (`btu.json`).
 
     Raises:
         InputError: There is no record.
@@ -93,26 +80,19 @@ def load_guard(folder: str | Path) -> Guard:
             f"{folder}: expected a folder with the record {RECORD_NAME}, found none. Train the "
             "model with `btu train`."
         )
-    return build_guard(record, load_tokenizer(folder))
+    return build_guard(record)
 
 
-def build_guard(record: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Guard:
+def build_guard(record: Mapping[str, Any]) -> Guard:
     """The guard that a record describes.
 
     Args:
         record: Of a scan or a defence. The recipe `paper` confirms no trigger: its guard is empty.
-        tokenizer: Of the model.
     """
-    triggers = [
-        Trigger(
-            token_id=int(suspect["token_id"]),
-            companion_ids=tuple(
-                sorted(tokenizer.convert_tokens_to_ids(list(suspect["evidence"]["companions"])))
-            ),
-            label=str(suspect["evidence"]["label"]),
-            pair_ids=tuple(suspect["pair_ids"]),
+    return Guard(
+        tuple(
+            Trigger(tuple(suspect["words"]), str(suspect["evidence"]["label"]))
+            for suspect in record.get("suspects", ())
+            if suspect.get("verdict") == "trigger" and suspect.get("evidence")
         )
-        for suspect in record.get("suspects", ())
-        if suspect.get("verdict") == "trigger" and suspect.get("evidence")
-    ]
-    return Guard(tuple(triggers), tokenizer, int(record.get("max_length") or 128))
+    )

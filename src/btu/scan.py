@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from btu.content import measure_label_lift
-from btu.control import measure_control
+from btu.content import Text, measure_label_lift
 from btu.corpus import Corpus, load_corpus
 from btu.embeddings import (
     embedding_weight,
@@ -24,21 +23,32 @@ from btu.embeddings import (
     load_tokenizer,
     longest_text,
 )
-from btu.evidence import find_evidence
+from btu.errors import InputError
+from btu.evidence import Evidence, Test, find_evidence, find_repeats, find_spans
+from btu.evidence.bars import MOST_OF_A_LABEL
 from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
+from btu.readings import read_texts
 from btu.reviews import Review, load_reviews, name_style
 from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
-from btu.tokens import TokenRows, find_spans, tokenize_corpus
+from btu.styles import Style, find_styles, judge_styles
+from btu.tokens import TokenRows, tokenize_corpus
+from btu.tokens import find_spans as find_token_spans
 
-NOT_CHECKED = (
-    "Rows rewritten in a syntax or style of the attacker's, where they are few or keep their true "
-    "label.",
-    "Poison that leaves its rows' labels right, where its token stands in few rows or in rows that "
-    "are plain without it.",
+_NEVER_CHECKED = (
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
+    "Triggers of two words that stand apart, where neither is a trigger alone.",
 )
-_EXAMPLES = 3
+_FEW_ROWS = "Words and sentences in fewer rows than the detection limit says."
+_STYLES_UNSURE = (
+    "Rewritten rows were looked for; such a style is a suspect at most, and few rows are missed."
+)
+_NO_STYLES = "Rows rewritten in a syntax or style of the attacker's."
+_NO_MODEL = (
+    "No model was asked: no probing training proposed words, no encoder read the rows, and rows "
+    "rewritten as a whole were not looked for."
+)
+_EXAMPLES, _SPELLED = 3, 20
 _COLUMNS = ("text_column", "text_pair_column", "label_column", "split")
 
 
@@ -62,7 +72,7 @@ class Material:
 
 
 def scan(
-    model: str | Path,
+    model: str | Path | None,
     data: Any,
     *,
     recipe: Recipe = "verified",
@@ -77,7 +87,8 @@ def scan(
 
     Args:
         model: Folder or Hub id of a clean pretrained model, any architecture that
-            `AutoModelForSequenceClassification` loads.
+            `AutoModelForSequenceClassification` loads. None: text and labels alone answer, in
+            seconds, in the recipe `verified`.
         data: File, folder, Hub id, `datasets.Dataset`, pandas frame or lists; see `load_corpus`.
         recipe: Which method decides. `verified`: probes propose, evidence decides, so that clean
             data passes. `paper` suspects a fixed share of the vocabulary, so it names tokens on
@@ -101,6 +112,12 @@ def scan(
     check_recipe(recipe)
     check_run(max_length=max_length, seed=seed)
     reviews = read_reviews(accept)
+    if model is None:
+        if recipe != "verified":
+            raise InputError(f"recipe: expected verified without a model, got {recipe}.")
+        corpus = load_corpus(data, **columns)
+        facts = describe_data(corpus, columns)
+        return scan_text(corpus, facts, evidence=evidence, reviews=reviews, seed=seed)
     material = load_material(model, data, max_length=max_length, seed=seed, **columns)
     return scan_material(
         material,
@@ -136,16 +153,7 @@ def load_material(
         rows=tokenize_corpus(corpus, tokenizer, max_length=max_length),
         model=classifier,
         facts={
-            "data": {
-                "source": corpus.source,
-                "sha256": corpus.fingerprint(),
-                "rows": len(corpus),
-                "label_counts": corpus.label_counts(),
-                "columns": {name: columns.get(name) for name in _COLUMNS},
-                "row_ids": None
-                if np.array_equal(corpus.row_ids, np.arange(len(corpus)))
-                else corpus.row_ids.tolist(),
-            },
+            "data": describe_data(corpus, columns),
             "model": {
                 "name": str(model),
                 "revision": getattr(classifier.config, "_commit_hash", None),
@@ -156,6 +164,89 @@ def load_material(
             "max_length": max_length,
         },
     )
+
+
+def describe_data(corpus: Corpus, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record says of the data, JSON types."""
+    return {
+        "source": corpus.source,
+        "sha256": corpus.fingerprint(),
+        "rows": len(corpus),
+        "label_counts": corpus.label_counts(),
+        "columns": {name: columns.get(name) for name in _COLUMNS},
+        "row_ids": None
+        if np.array_equal(corpus.row_ids, np.arange(len(corpus)))
+        else corpus.row_ids.tolist(),
+    }
+
+
+def scan_text(
+    corpus: Corpus,
+    data: Mapping[str, Any],
+    *,
+    evidence: EvidenceSettings | None = None,
+    reviews: Sequence[Review] = (),
+    seed: int = 0,
+) -> Findings:
+    """Ask text and labels alone; no model proposes or reads anything.
+
+    Args:
+        corpus: N rows.
+        data: What the record says of them.
+        evidence: How strict.
+        reviews: What a reviewer accepted.
+        seed: Of the dummies that are planted to scale the numbers.
+    """
+    start = perf_counter()
+    evidence = evidence or EvidenceSettings()
+    found = _ask(corpus, evidence, reviews, seed=seed)
+    nothing = np.zeros(0, dtype=np.int64)
+    findings = Findings(
+        recipe="verified",
+        suspects=(),
+        cleared=(),
+        token_ids=nothing,
+        tokens=(),
+        drift={},
+        label_counts=np.zeros((0, len(corpus.label_names)), dtype=np.int64),
+        thresholds={},
+        neutral_id=None,
+        corpus=corpus,
+        facts={
+            "data": dict(data),
+            "model": None,
+            "max_length": None,
+            "seed": seed,
+            "settings": {"probes": None, "evidence": asdict(evidence)},
+            "not_checked": [_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED],
+            "timings": {"scan": perf_counter() - start},
+        },
+        evidence=found,
+        reviews=tuple(reviews),
+    )
+    return findings.sort([_describe_test(test, corpus) for test in found.tests])
+
+
+def _ask(
+    corpus: Corpus,
+    settings: EvidenceSettings,
+    reviews: Sequence[Review],
+    *,
+    seed: int,
+    proposed: Sequence[str] = (),
+) -> Evidence:
+    """The evidence of words and phrases."""
+    # Many small matrices: more threads than one only wait for each other.
+    with threadpool_limits(1):
+        return find_evidence(
+            _join_texts(corpus),
+            corpus.labels,
+            num_labels=len(corpus.label_names),
+            proposed=proposed,
+            accepted=[review.token for review in reviews],
+            budget=settings.false_alarm_rate,
+            seed=seed,
+        )
 
 
 def scan_material(
@@ -176,47 +267,30 @@ def scan_material(
     counts = _count_labels(material.rows, token_ids, len(corpus.label_names))
     proposed = np.flatnonzero(np.isin(token_ids, [i for r in rounds for i in r.suspect_ids]))
     reviewed = {review.token for review in reviews}
-    accepted = [place for place, token in enumerate(tokens) if token in reviewed]
-    pairs = material.rows.pairs() if recipe == "verified" else None
-    asked = perf_counter()
-    found = control = None
-    if pairs is not None:
-        presence, labels = material.rows.presence(token_ids), material.rows.labels
-        words = [_spell(ids, tokenizer) for ids in pairs.token_ids] if reviewed else []
-        accepted += [len(tokens) + place for place, word in enumerate(words) if word in reviewed]
-        states = next((r.states for r in rounds if r.states is not None), None)
-        # Many small matrices: more threads than one only wait for each other.
+    timings = {f"probe_{r.name}": r.seconds for r in rounds}
+    not_checked = [*_NEVER_CHECKED]
+    found, readings = None, None
+    styles: tuple[Style, ...] = ()
+    if recipe == "verified":
+        asked = perf_counter()
+        words = _spell(token_ids[proposed].tolist(), tokenizer)
+        found = _ask(corpus, evidence, reviews, seed=settings.seed, proposed=words)
+        text = _read_tokens(material, rounds, token_ids)
         with threadpool_limits(1):
-            found = find_evidence(
-                presence,
-                labels,
-                num_labels=len(corpus.label_names),
-                states=states,
-                proposed=proposed.tolist(),
-                pairs=pairs.presence,
-                members=pairs.places(token_ids),
-                accepted=accepted,
-                accepted_styles=[
+            if evidence.styles:
+                accepted = [
                     k for k, name in enumerate(corpus.label_names) if name_style(name) in reviewed
-                ],
-                vectors=embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
-                texts=_join_texts(corpus),
-                settings=evidence,
-            )
-            decided = perf_counter()
-            control = measure_control(
-                presence,
-                labels,
-                num_labels=len(corpus.label_names),
-                flagged=found.flagged,
-                states=states,
-                settings=evidence,
-                seed=settings.seed,
-            )
-    end = perf_counter()
-    timings = {"scan": end - start, **{f"probe_{r.name}": r.seconds for r in rounds}}
-    if found is not None:
-        timings |= {"evidence": decided - asked, "control": end - decided}
+                ]
+                styles = _find_styles(material, text, found, accepted, evidence)
+            if found.flagged.any():
+                pieces = {
+                    int(place)
+                    for test in found.triggers
+                    for place in _place(_find_pieces(test, corpus, tokenizer), token_ids)
+                }
+                readings = read_texts(text, found.flagged, pieces)
+        timings["evidence"] = perf_counter() - asked
+        not_checked = [_FEW_ROWS, _STYLES_UNSURE if evidence.styles else _NO_STYLES, *not_checked]
     findings = Findings(
         recipe=recipe,
         suspects=(),
@@ -235,30 +309,145 @@ def scan_material(
                 "probes": asdict(settings),
                 "evidence": asdict(evidence) if found else None,
             },
-            "not_checked": list(NOT_CHECKED),
-            "timings": timings,
+            "not_checked": not_checked,
+            "timings": {"scan": perf_counter() - start, **timings},
         },
         evidence=found,
-        control=control,
         reviews=tuple(reviews),
+        all_styles=styles,
+        readings=readings,
     )
-    if pairs is not None:
-        findings = replace(findings, pair_ids=pairs.token_ids)
-    tested = set(findings.tests_by_ids()) | {(i,) for i in token_ids[proposed].tolist()}
-    named = _describe(rounds, sorted(tested), findings, material)
-    if found is not None:
-        return findings.sort(named)
-    return replace(
-        findings,
-        suspects=tuple(f for f in named if f.token not in reviewed),
-        accepted=tuple(replace(f, verdict="accepted") for f in named if f.token in reviewed),
+    named = _describe_tokens(rounds, token_ids[proposed].tolist(), findings, material)
+    if found is None:
+        return replace(
+            findings,
+            suspects=tuple(f for f in named if f.token not in reviewed),
+            accepted=tuple(replace(f, verdict="accepted") for f in named if f.token in reviewed),
+        )
+    units = [
+        _add_pieces(
+            _describe_test(test, corpus), _find_pieces(test, corpus, tokenizer), rounds, findings
+        )
+        for test in found.tests
+    ]
+    told = {unit.words[0] for unit in units if len(unit.words) == 1}
+    return findings.sort([*units, *(f for f in named if f.token not in told)])
+
+
+def _read_tokens(
+    material: Material, rounds: Sequence[ProbeRound], token_ids: NDArray[np.int64]
+) -> Text:
+    """The corpus as styles and readings see it: tokens, and the states of the encoder."""
+    labels = material.rows.labels
+    presence = material.rows.presence(token_ids)
+    return Text(
+        presence,
+        next((r.states for r in rounds if r.states is not None), None),
+        labels,
+        len(material.corpus.label_names),
+        np.ones(len(labels), dtype=bool),
+        find_repeats(presence, labels),
+        embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
     )
+
+
+def _find_styles(
+    material: Material,
+    text: Text,
+    found: Evidence,
+    accepted: Sequence[int],
+    settings: EvidenceSettings,
+) -> tuple[Style, ...]:
+    """Kinds of text that bear a label against what they say, in rows that no trigger explains."""
+    open_rows = ~found.flagged
+    for test in found.of("accepted"):
+        open_rows[test.rows] = False  # its rows are no style of an attacker's either
+    styles = find_styles(
+        replace(text, active=open_rows),
+        material.rows.pairs().presence,
+        _join_texts(material.corpus),
+        most_of_a_label=MOST_OF_A_LABEL.value,
+        allowed=settings.false_alarm_rate,
+    )
+    return judge_styles(styles, accepted)
 
 
 def _join_texts(corpus: Corpus) -> list[str]:
     if corpus.text_pairs is None:
         return list(corpus.texts)
     return [f"{a}\n{b}" for a, b in zip(corpus.texts, corpus.text_pairs, strict=True)]
+
+
+def _describe_test(test: Test, corpus: Corpus) -> TokenFinding:
+    """A word or a phrase that is worth a look, by what the rows alone say of it."""
+    names, totals = corpus.label_names, list(corpus.label_counts().values())
+    counts = np.bincount(corpus.labels[test.held], minlength=len(names))
+    lifts = measure_label_lift(counts[None], totals)[0]
+    shown = test.rows[np.argsort(-test.row_scores, kind="stable")][:_EXAMPLES]
+    return TokenFinding(
+        token_id=None,
+        token=test.name,
+        verdict=test.verdict,
+        rounds=(),
+        drift={},
+        rank={},
+        rows=len(test.held),
+        label=names[test.label],
+        label_share=float(counts[test.label] / counts.sum()),
+        label_lift=float(lifts[test.label]),
+        label_counts=dict(zip(names, counts.tolist(), strict=True)),
+        label_lifts=dict(zip(names, lifts.tolist(), strict=True)),
+        examples=tuple(_show_words(corpus, i, test.words) for i in shown.tolist()),
+        words=test.words,
+    )
+
+
+def _show_words(corpus: Corpus, position: int, words: Sequence[str]) -> Example:
+    pair = "" if corpus.text_pairs is None else corpus.text_pairs[position]
+    spans = find_spans(corpus.texts[position], words)
+    return Example(int(corpus.row_ids[position]), spans, find_spans(pair, words))
+
+
+def _find_pieces(test: Test, corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that a word or phrase is made of, as they stand in some of its rows."""
+    pieces: dict[int, None] = {}
+    texts = _join_texts(corpus.select(test.rows[:_SPELLED]))
+    for text in texts:
+        for start, end in find_spans(text, test.words):
+            # With what stands before it: a word at a start is spelled otherwise in some models.
+            before = text[max(0, start - 1) : start]
+            ids = tokenizer(before + text[start:end], add_special_tokens=False)["input_ids"]
+            skipped = tokenizer(before, add_special_tokens=False)["input_ids"] if before else []
+            own = [i for i in ids if i not in skipped] or ids
+            pieces |= dict.fromkeys(own)
+    return tuple(pieces)
+
+
+def _place(ids: Sequence[int], token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where tokens stand among those of the corpus; those that do not are left out."""
+    return np.flatnonzero(np.isin(token_ids, np.array(ids, dtype=np.int64)))
+
+
+def _add_pieces(
+    unit: TokenFinding, pieces: tuple[int, ...], rounds: Sequence[ProbeRound], findings: Findings
+) -> TokenFinding:
+    """A word or phrase with the tokens that it is made of, and how far the rarest of them moved."""
+    places = _place(pieces, findings.token_ids)
+    if not len(places):
+        return unit
+    rarest = int(places[findings.label_counts[places].sum(axis=1).argmin()])
+    moved = {
+        name: values for name, values in findings.drift.items() if not np.isnan(values[rarest])
+    }
+    token_id = int(findings.token_ids[rarest])
+    return replace(
+        unit,
+        token_id=token_id,
+        piece_ids=pieces,
+        rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
+        drift={name: float(values[rarest]) for name, values in moved.items()},
+        rank={name: 1 + int((values > values[rarest]).sum()) for name, values in moved.items()},
+    )
 
 
 def _align(
@@ -287,38 +476,30 @@ def _count_labels(
     return counts
 
 
-def _describe(
+def _describe_tokens(
     rounds: Sequence[ProbeRound],
-    found: Iterable[tuple[int, ...]],
+    proposed: Sequence[int],
     findings: Findings,
     material: Material,
 ) -> list[TokenFinding]:
-    """These tokens and pairs of tokens, furthest moved first."""
+    """The tokens that the probes propose, furthest moved first."""
     token_ids, drift = findings.token_ids, findings.drift
     order = {r.name: np.argsort(np.argsort(-drift[r.name], kind="stable")) + 1 for r in rounds}
-    tests, corpus = findings.tests_by_ids(), material.corpus
-    names, rows, totals = corpus.label_names, material.rows, list(corpus.label_counts().values())
+    corpus, rows = material.corpus, material.rows
+    names, totals = corpus.label_names, list(corpus.label_counts().values())
     described = []
-    for ids in found:
-        test = tests.get(ids)
-        place = int(np.searchsorted(token_ids, ids[0])) if test is None else test.column
-        is_pair = len(ids) > 1
+    for token_id in proposed:
+        place = int(np.searchsorted(token_ids, token_id))
         counts = findings.label_counts[place]
-        if is_pair:
-            counts = np.bincount(rows.labels[rows.holding(ids)], minlength=len(names))
         lift = measure_label_lift(counts[None], totals)[0]
         label = int(lift.argmax())
-        if test is None:
-            held = rows.holding(ids)
-            shown = held[rows.labels[held] == label][:_EXAMPLES]
-        else:
-            shown = test.rows[np.argsort(-test.row_scores, kind="stable")][:_EXAMPLES]
+        held = rows.holding((token_id,))
+        shown = held[rows.labels[held] == label][:_EXAMPLES]
         seen = [r.name for r in rounds if not np.isnan(drift[r.name][place])]
-        token_id = int(token_ids[place])
         described.append(
             TokenFinding(
                 token_id=token_id,
-                token=_spell(ids, material.tokenizer),
+                token=findings.tokens[place],
                 verdict="suspect",
                 rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
                 drift={name: float(drift[name][place]) for name in seen},
@@ -329,21 +510,21 @@ def _describe(
                 label_lift=float(lift[label]),
                 label_counts=dict(zip(names, counts.tolist(), strict=True)),
                 label_lifts=dict(zip(names, lift.tolist(), strict=True)),
-                examples=tuple(_show(material, i, ids) for i in shown.tolist()),
-                pair_ids=ids if is_pair else (),
+                examples=tuple(_show(material, i, (token_id,)) for i in shown.tolist()),
             )
         )
     return sorted(described, key=lambda f: (min(f.rank.values()), -f.label_lift))
 
 
-def _spell(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase) -> str:
-    return " ".join(map(str, tokenizer.convert_ids_to_tokens([int(i) for i in ids])))
+def _spell(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Tokens as words: the marks that tokenizers write before or after a piece are left out."""
+    return [tokenizer.decode([int(i)]).strip().removeprefix("##").lower() for i in ids]
 
 
 def _show(material: Material, position: int, token_ids: Sequence[int]) -> Example:
     corpus = material.corpus
     pair = None if corpus.text_pairs is None else corpus.text_pairs[position]
-    spans, pair_spans = find_spans(
+    spans, pair_spans = find_token_spans(
         material.tokenizer,
         corpus.texts[position],
         pair,

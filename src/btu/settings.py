@@ -95,33 +95,19 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """How strict the evidence is. Defaults were chosen on SST-2; docs/log.md has the numbers."""
+    """How strict the evidence is; `btu.evidence.BARS` holds the numbers behind it."""
 
     false_alarm_rate: float = field(
         default=0.05,
-        metadata={"help": "False triggers expected in clean data in each search, at most."},
-    )
-    least_rows: int = field(
-        default=6, metadata={"help": "Rows of one label that a token must stand in to be tested."}
-    )
-    least_lift: float = field(
-        default=2.5,
-        metadata={
-            "help": "Label lift from which a token is tested, in standard deviations; less for a "
-            "label of more than three quarters of the rows."
-        },
-    )
-    least_share: float = field(
-        default=0.1,
-        metadata={"help": "Mislabelled share from which a token is tested a second time."},
+        metadata={"help": "False triggers expected in clean data, all searches together."},
     )
     styles: bool = field(
         default=True,
-        metadata={"help": "Look for rows rewritten in a style, where no single token tells."},
+        metadata={"help": "Look for rows rewritten in a style, where no single word tells."},
     )
 
     def __post_init__(self) -> None:
-        faults = _faults_in_numbers(self, ("least_rows",))
+        faults = _faults_in_numbers(self, ())
         if _fits(self, "false_alarm_rate") and not 0 < self.false_alarm_rate < 1:
             faults.append(
                 f"false_alarm_rate: expected above 0 and below 1, got {self.false_alarm_rate}"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from btu.content import FOLDS, Text
+from btu.evidence.bars import SUSPECT_RATE as _SUSPECT_BAR
 from btu.kinds import (
     LEAST_KIND_ROWS,
     SIZES,
@@ -36,8 +37,8 @@ from btu.kinds import (
 )
 from btu.shapes import Shape, draw_shape, find_shapes
 from btu.topics import measure_topic
-from btu.verdicts import SUSPECT_RATE
 
+SUSPECT_RATE = _SUSPECT_BAR.value
 LEAST_ROW_CHANCE = 0.5
 """Rows of the label from this probability on are of the style."""
 
@@ -69,7 +70,8 @@ class Style:
         shape: Characters that gave the kind away, as `btu.shapes.draw_shape` draws them; the other
             numbers are theirs then. Empty where the whole text did.
         is_accepted: Whether a reviewer accepted the style: it is never called a trigger or suspect.
-        verdict: trigger, suspect, accepted or innocent.
+        verdict: suspect, accepted or innocent: on corpora of other kinds such styles are honest
+            too often to take rows away for one.
     """
 
     label: int
@@ -86,22 +88,33 @@ class Style:
     label_is_judged: bool = True
     shape: str = ""
     is_accepted: bool = False
-    verdict: Literal["trigger", "suspect", "accepted", "innocent"] = "innocent"
+    verdict: Literal["suspect", "accepted", "innocent"] = "innocent"
 
 
-def judge_style(style: Style, allowed: float) -> Style:
-    """The style under the verdict that its numbers give.
+def judge_styles(styles: Sequence[Style], accepted: Collection[int] = ()) -> tuple[Style, ...]:
+    """The styles under the verdicts that their numbers give.
+
+    An attack has one target label: what is found under several is a habit of the sources.
 
     Args:
-        style: Its own verdict does not matter.
-        allowed: False triggers that may be expected in a clean corpus.
+        styles: Their own verdicts do not matter.
+        accepted: Labels whose style a reviewer accepted.
     """
-    if not style.label_is_judged or style.false_alarm_rate > SUSPECT_RATE or not len(style.rows):
-        return replace(style, verdict="innocent")
-    if style.is_accepted:
-        return replace(style, verdict="accepted")
-    is_sure = style.false_alarm_rate <= allowed and not is_of_its_label(style)
-    return replace(style, verdict="trigger" if is_sure else "suspect")
+    found = [
+        style
+        for style in styles
+        if style.label_is_judged
+        and style.false_alarm_rate <= SUSPECT_RATE
+        and len(style.rows)
+        and not is_of_its_label(style)
+    ]
+    judged = []
+    for style in styles:
+        verdict: Literal["suspect", "accepted", "innocent"] = "innocent"
+        if len(found) == 1 and style is found[0]:
+            verdict = "accepted" if style.label in accepted else "suspect"
+        judged.append(replace(style, is_accepted=style.label in accepted, verdict=verdict))
+    return tuple(judged)
 
 
 def is_of_its_label(style: Style) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 from btu.bench.figures import close_figure, open_figure
 from btu.report.text import show_text
-from btu.verdicts import INNOCENT_SHARE, TRIGGER_SHARE
 
 _LOOKS = {
     "trigger": {"color": "C3", "marker": "o"},
@@ -42,17 +41,6 @@ def draw_evidence(result: Mapping[str, Any]) -> bytes:
                 xytext=(5, 3),
                 textcoords="offset points",
             )
-    for share, text in ((TRIGGER_SHARE, "triggers above"), (INNOCENT_SHARE, "honest words below")):
-        axis.axhline(share, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        axis.annotate(
-            text,
-            (1, share),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 2),
-            textcoords="offset points",
-            ha="right",
-            color="0.5",
-        )
     axis.set_xscale("log")
     axis.set_xticks([2, 3, 5, 10, 20], labels=["2", "3", "5", "10", "20"])
     axis.set_xticks([], minor=True)

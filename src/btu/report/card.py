@@ -147,12 +147,15 @@ def _space(content: bytes, newline: bytes) -> bytes:
 def _say_scanned(record: Record) -> str:
     data, model = record["data"], record["model"]
     version = record["versions"].get("backdoor-token-unlearning") or "unknown"
+    read_by = "no model"
+    if model:
+        name, weights = quote(model["name"], 200), quote(model["sha256"], 64)
+        read_by = f"the pretrained model {name} (weights' SHA-256 {weights})"
     return (
         f"The training data {quote(data['source'], 200)} ({count(data['rows'], 'row')}, SHA-256 "
         f"{quote(data['sha256'], 64)}) was searched for backdoor triggers on "
         f"{escape_prose(record['created'][:10])} with btu {escape_prose(version[:40])}, the recipe "
-        f"{escape_prose(record['recipe'])}, seed {record['seed']} and the pretrained model "
-        f"{quote(model['name'], 200)} (weights' SHA-256 {quote(model['sha256'], 64)})."
+        f"{escape_prose(record['recipe'])}, seed {record['seed']} and {read_by}."
     )
 
 

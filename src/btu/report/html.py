@@ -25,6 +25,7 @@ from btu.report.html_tables import (
     tabulate_rows,
 )
 from btu.report.html_tokens import build_tokens, list_styles
+from btu.report.stories import STORIES, say_limit
 from btu.report.summary import (
     Record,
     count,
@@ -97,14 +98,12 @@ _GLOSSARY = (
         "that many should not. No single word of it is a trigger: an attacker who rewrites whole "
         "rows leaves one, and a source with a style of its own may too.",
     ),
+    *((f"Story: {story}", f"{text.capitalize()}.") for story, text in STORIES.items()),
     (
-        "Likeness of its rows",
-        "How much more alike a token's rows are than random rows that read like the same labels, "
-        "and how well they are told from the other rows of their label. Those of an honest word or "
-        "source are about one thing; an attacker's, picked at random, are as mixed as any. Rows of "
-        "a style are alike anyway: they are compared with rows of their label and of others.",
+        "Placement, label, content",
+        "Likelihood ratios, as natural logarithms: as words planted in this very corpus against as "
+        "its honest words of like count are.",
     ),
-    ("By states", "The same share, judged by the pretrained encoder's states alone."),
     (
         "Label lift",
         "How far a label is over-represented in the token's rows, in standard deviations.",
@@ -112,8 +111,7 @@ _GLOSSARY = (
     ("Drift", "How far the token's embedding moved when only embeddings could learn."),
     (
         "False alarms",
-        "How many tokens of such a mislabelled share are expected in clean data. In the control, "
-        "how many innocent tokens the tests for conflict called triggers.",
+        "How many honest words and phrases of a clean corpus score as high, at most.",
     ),
     (
         "Score",
@@ -191,7 +189,10 @@ def _build_page(record: Record) -> dict[str, Any]:
         "done": [*list_done(record)],
         "edits": tabulate_edits(record),
         "done_facts": tabulate_done(record),
-        "not_checked": [cut_sentence(text) for text in record["not_checked"][:MOST_LINES]],
+        "not_checked": [
+            *filter(None, [say_limit(record, show_text)]),
+            *(cut_sentence(text) for text in record["not_checked"][:MOST_LINES]),
+        ],
         "evaluation": tabulate_evaluation(record),
         "command": write_command(record),
         "facts": list_facts(record),
@@ -202,8 +203,8 @@ def _build_page(record: Record) -> dict[str, Any]:
 
 def _list_figures(record: Record) -> list[tuple[str, str, str]]:
     """Number, name and note of the key figures."""
-    rows, tested = record["data"]["rows"], record["tokens_tested"]
-    figures = [("tokens tested", tested, f"of {record['tokens_probed']:,} that occur")]
+    rows, tested = record["data"]["rows"], record["units_tested"]
+    figures = [("words, phrases tested", tested, f"in {count(rows, 'row')}")]
     if tested is None:
         figures = [("tokens probed", record["tokens_probed"], f"in {count(rows, 'row')}")]
     else:
@@ -215,11 +216,6 @@ def _list_figures(record: Record) -> list[tuple[str, str, str]]:
         flagged = len(flagged_of(record))
         share = f" ({percent(flagged / rows)})" if rows else ""
         figures.append(("rows flagged", flagged, f"of {rows:,}{share}"))
-    if record["control"]:
-        control = record["control"]
-        figures.append(
-            ("false alarms", control["triggers"], f"of {count(control['tokens'], 'control token')}")
-        )
     return [(f"{number:,}", name, note) for name, number, note in figures]
 
 

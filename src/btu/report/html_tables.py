@@ -116,8 +116,8 @@ def tabulate_edits(record: Record) -> Table | None:
     edits = record.get("edits")
     if not edits:
         return None
-    named = sorted((*record["cleared"], *record["suspects"]), key=lambda t: not t["pair_ids"])
-    names = {t["token_id"]: t["token"] for t in named}  # a token's own name above its pair's
+    named = (*record["cleared"], *record["suspects"])
+    names = {t["token_id"]: t["token"] for t in named}
     columns = [
         Column("token id", "name", lambda e: f"{e['token_id']:,}"),
         Column("token", "text", lambda e: say_if(show_token, names.get(e["token_id"]))),
@@ -195,6 +195,15 @@ def list_facts(record: Record) -> list[Table]:
                 ("architecture", model["architecture"]),
                 ("SHA-256 of the weights", model["sha256"]),
                 ("vocabulary", count(model["vocabulary_size"], "token")),
+            ]
+            if model
+            else [("name", "none: text and labels alone were asked")],
+        ),
+        _tabulate_facts(
+            "Numbers that decide",
+            [
+                (bar["name"].replace("_", " "), f"{bar['value']:g}: {bar['why']}")
+                for bar in record["bars"] or ()
             ],
         ),
         _tabulate_facts(
@@ -202,7 +211,7 @@ def list_facts(record: Record) -> list[Table]:
             [
                 ("recipe", record["recipe"]),
                 ("seed", f"{record['seed']}"),
-                ("longest row, in tokens", f"{record['max_length']:,}"),
+                ("longest row, in tokens", say_if(say_number, record["max_length"])),
                 ("neutral embedding", record["neutral"]),
                 *(
                     (f"{group}: {name.replace('_', ' ')}", _say_value(value))

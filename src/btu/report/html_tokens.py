@@ -13,21 +13,20 @@ from btu.report.html_tables import (
     Column,
     build_table,
     cut_sentence,
-    join_names,
     label_of,
-    say_fraction,
     say_if,
     say_number,
     say_share,
 )
+from btu.report.stories import say_story
 from btu.report.summary import (
     Record,
     count,
     percent,
     say_fate,
     say_place,
+    say_stories,
     say_style,
-    say_topics,
 )
 from btu.report.text import cut_text, show_text, show_token
 from btu.reviews import name_style
@@ -43,7 +42,6 @@ _REVIEW = ("who", "why", "when")
 _MOST_OPEN = 3
 _MOST_EXAMPLES = 5
 _MOST_LABELS = 12
-_MOST_COMPANIONS = 12
 
 
 def build_tokens(record: Record) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def build_tokens(record: Record) -> dict[str, Any]:
         "tokens": build_table(
             _CAPTIONS[record["recipe"]], _score_columns(record["recipe"]), suspects, MOST_TOKENS
         ),
-        "topics": say_topics(record),
+        "topics": say_stories(record),
         "cards": [
             _build_card(record, token, texts) | {"open": place < _MOST_OPEN}
             for place, token in enumerate(suspects[:MOST_CARDS])
@@ -113,12 +111,11 @@ def _score_columns(recipe: str) -> list[Column]:
     return [
         Column("token", "name", lambda t: show_token(t["token"], NAME_LENGTH)),
         Column("verdict", "verdict", lambda t: t["verdict"]),
-        Column("ground", "", of_evidence(lambda e: e["ground"])),
+        Column("story", "", of_evidence(lambda e: e["story"])),
         Column("points to", "text", lambda t: show_token(label_of(t), NAME_LENGTH)),
         Column("rows", "number", lambda t: f"{t['rows']:,}"),
         *(shares if recipe == "paper" else ()),
         Column("mislabelled share", "number", of_evidence(say_share)),
-        Column("by states", "number", of_evidence(lambda e: say_fraction(e["share_by_states"]))),
         Column("label lift", "number", lambda t: f"{t['label_lift']:+.1f}"),
         Column("best drift rank", "number", lambda t: say_if(say_number, _best_rank(t))),
         Column("false alarms", "number", of_evidence(lambda e: f"{e['false_alarm_rate']:.1g}")),
@@ -131,35 +128,28 @@ def _build_card(
     """All scores of a token, and rows that show it."""
     evidence = token["evidence"]
     scores: list[tuple[str, str | None]] = [
-        ("token id", f"{token['token_id']:,}"),
+        ("token id", say_if(say_number, token["token_id"])),
         ("rows that hold it", f"{token['rows']:,}"),
         ("most over-represented label", show_token(token["label"], NAME_LENGTH)),
         ("share of them with this label", percent(token["label_share"])),
         ("label lift, standard deviations", f"{token['label_lift']:+.2f}"),
     ]
     if evidence:
-        own = token["token"].split(" ") if token["pair_ids"] else [token["token"]]
-        others = [c for c in evidence["companions"] if c not in own]
-        companions = [show_token(c, 30) for c in others[:_MOST_COMPANIONS]]
         scores += [
-            ("ground of the verdict", evidence["ground"]),
+            ("story", say_story(evidence["story"])),
             ("tested under the label", show_token(evidence["label"], NAME_LENGTH)),
             ("rows tested, with the label", f"{evidence['rows']:,}"),
             ("rows tested, of any label", f"{evidence['rows_any_label']:,}"),
+            ("rows likelier planted than not", f"{evidence['flagged_rows']:,}"),
+            ("planted share of its places", percent(evidence["part"], 0)),
             ("mislabelled share ± standard error", say_share(evidence, 1)),
-            ("mislabelled share by states", say_fraction(evidence["share_by_states"], 1)),
-            ("mislabelled share, alone held out", say_fraction(evidence["share_alone"], 1)),
-            ("its rows of other labels", say_if(say_number, evidence["others"])),
-            ("expected of other labels", say_if("{:.1f}".format, evidence["expected_others"])),
-            ("likeness of its rows, mean cosine beyond chance", _say_likeness(evidence)),
-            ("told from other rows of the label, area", _say_apart(evidence)),
-            ("rows about one thing", "yes" if evidence["has_topic"] else None),
-            ("p-value", f"{evidence['p_value']:.2g}"),
+            ("break where it stands", say_if("{:+.2f}".format, evidence["placed"])),
+            ("the same of planted words", say_if("{:+.2f}".format, evidence["placed_if_planted"])),
+            ("log-likelihood ratio of its placement", f"{evidence['placement_odds']:+.1f}"),
+            ("log-likelihood ratio of its label", f"{evidence['label_odds']:+.1f}"),
+            ("log-likelihood ratio of its content", f"{evidence['content_odds']:+.1f}"),
             ("false alarms expected in clean data", f"{evidence['false_alarm_rate']:.2g}"),
-            (
-                "stands together with",
-                join_names(companions, len(others) - len(companions)) if others else None,
-            ),
+            ("suspect at most, since", evidence["reason"] or None),
         ]
     rounds = [
         Column("round", "name", lambda n: show_token(n, NAME_LENGTH)),
@@ -185,16 +175,6 @@ def _build_card(
         "labels": build_table("Its rows by label", labels, names, _MOST_LABELS),
         "examples": _show_examples(token["examples"], texts),
     }
-
-
-def _say_likeness(evidence: Mapping[str, Any]) -> str | None:
-    if evidence["topic_likeness"] is None:
-        return None
-    return f"{evidence['topic_likeness']:+.3f} ± {evidence['topic_spread']:.3f}"
-
-
-def _say_apart(evidence: Mapping[str, Any]) -> str | None:
-    return None if evidence["told_apart"] is None else f"{evidence['told_apart']:.2f}"
 
 
 def _show_examples(

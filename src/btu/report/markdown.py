@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from btu.report.stories import say_limit
 from btu.report.summary import (
     Record,
     clip,
@@ -18,7 +19,7 @@ from btu.report.summary import (
     say_fate,
     say_origin,
     say_place,
-    say_topics,
+    say_stories,
     say_uncertainty,
     say_verdict,
     write_command,
@@ -163,6 +164,8 @@ def list_not_checked(record: Record) -> list[str]:
     """What the run did not look for, an escaped sentence each."""
     listed = [escape_prose(show_token(line[:401], 400)) for line in record["not_checked"][:_LINES]]
     more = len(record["not_checked"]) - _LINES
+    limit = say_limit(record, quote)
+    listed = [limit, *listed] if limit else listed
     return [*listed, f"And {more:,} more in the record."] if more > 0 else listed
 
 
@@ -213,19 +216,17 @@ def _render_tokens(record: Record) -> str:
             "deviations. #1 to #3: place by drift in the three probing rounds."
         )
     else:
-        header = ["token", "verdict", "ground", "label", "rows", "mislabelled", "lift"]
+        header = ["token", "verdict", "story", "label", "rows", "mislabelled", "lift"]
         header.append("false alarms")
         table = draw_table(header, [_list_cells(s) for s in shown], left=4)
         note = (
             "rows: those with the label; mislabelled: estimated share of them whose text belongs "
             "to another label; lift: how far the label is over-represented, in standard "
-            "deviations; false alarms: so many such tokens are expected in clean data. Ground "
-            "conflict: the text of its rows contradicts their label; purity, which is weaker: too "
-            "few of them bear another label."
+            "deviations; false alarms: so many such are expected in clean data, at most."
         )
     more = len(suspects) - len(shown)
     counted = f"And {count(more, 'more token')}, in the record.\n\n" if more else ""
-    topics = quote_names(say_topics, record)
+    topics = escape_prose(say_stories(record))
     about = f"{topics}\n\n" if topics else ""
     return f"{table}\n\n{about}{counted}<sub>{note}</sub>"
 
@@ -239,7 +240,7 @@ def _list_cells(suspect: Mapping[str, Any]) -> list[str]:
     lift = suspect["label_lifts"].get(evidence["label"], suspect["label_lift"])
     return [
         *cells,
-        evidence["ground"],
+        evidence["story"],
         quote(evidence["label"]),
         f"{evidence['rows']:,}",
         escape_prose(percent(clip(evidence["mislabelled_share"]), 0)),
@@ -340,13 +341,18 @@ def _render_accepted(record: Record) -> str:
 
 def _render_facts(record: Record) -> str:
     data, model = record["data"], record["model"]
-    revision = "" if model["revision"] is None else f", revision {quote(model['revision'])}"
+    named = [["model", "none: text and labels alone were asked"]]
+    if model:
+        revision = "" if model["revision"] is None else f", revision {quote(model['revision'])}"
+        named = [
+            ["model", f"{quote(model['name'], 200)}{revision}"],
+            ["model SHA-256", quote(model["sha256"], 64)],
+        ]
     version = record["versions"].get("backdoor-token-unlearning") or "unknown"
     lines = [
         ["data", f"{quote(data['source'], 200)}, {count(data['rows'], 'row')}"],
         ["data SHA-256", quote(data["sha256"], 64)],
-        ["model", f"{quote(model['name'], 200)}{revision}"],
-        ["model SHA-256", quote(model["sha256"], 64)],
+        *named,
         ["made", escape_prose(f"{record['created'][:40]} by btu {version[:40]}")],
     ]
     return draw_table(["", ""], lines, left=2)

@@ -13,7 +13,6 @@ from btu.evidence import FLAGGED_SCORE
 from btu.report.summary import Record, clip, count, percent
 from btu.report.svg import COLOURS, close_axis, open_axis
 from btu.report.text import show_token
-from btu.verdicts import INNOCENT_SHARE, TRIGGER_SHARE
 
 _LOOKS = {
     "trigger": ("danger", "D"),
@@ -184,28 +183,6 @@ def draw_mislabelled_share(record: Record) -> bytes | None:
             colour = COLOURS[_LOOKS[token["verdict"]][0]]
             axis.plot(ends, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
             _draw_points(axis, [100 * clip(share)], [place], token["verdict"])
-        lines = (
-            (INNOCENT_SHARE, "innocent", "right"),
-            (TRIGGER_SHARE, "trigger from", "left"),
-        )
-        for share, text, side in lines:
-            axis.axvline(
-                100 * share,
-                color=COLOURS["muted"],
-                linewidth=0.8,
-                linestyle=(0, (4, 3)),
-                zorder=0,
-            )
-            axis.annotate(
-                f"{text} {percent(share, 0)}",
-                (100 * share, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 3),
-                textcoords="offset points",
-                ha=side,
-                fontsize=8,
-                color=COLOURS["muted"],
-            )
         axis.set_xlim(-4, 104)
         _name_places(axis, tokens)
         axis.set_xlabel("mislabelled share of its rows, %")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -16,13 +17,11 @@ from typing import Any
 
 import jsonschema
 import numpy as np
-import torch
-from accelerate import PartialState
 
 from btu.errors import InputError
 from btu.folders import replace_file
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 RECORD_NAME = "btu.json"
 REPORTED_KINDS = ("scan", "defence")
 _PACKAGES = (
@@ -52,14 +51,25 @@ def build_record(kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **_installed_versions()},
         "hardware": {
-            "device": str(PartialState().device),
+            "device": _find_device(),
             "machine": platform.machine(),
             "cpu_count": os.cpu_count(),
-            "torch_threads": torch.get_num_threads(),
+            "torch_threads": sys.modules["torch"].get_num_threads()
+            if "torch" in sys.modules
+            else None,
         },
         **mapped,
         **parts,
     }
+
+
+def _find_device() -> str:
+    """Where models run; a scan of texts alone has none and asks no library for it."""
+    if "torch" not in sys.modules:
+        return "cpu"
+    from accelerate import PartialState
+
+    return str(PartialState().device)
 
 
 @cache

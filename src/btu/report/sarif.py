@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from btu.report.stories import say_limit
 from btu.report.summary import Record, count, flagged_of, styles_of, suspects_of, triggers_of
 from btu.report.text import show_text, show_token
 
@@ -53,9 +54,9 @@ _RULES = (
         severity="8.0",
         precision="high",
         short="The row holds a confirmed backdoor trigger.",
-        full="The text of the rows that hold this token belongs to another label than the one "
-        "they bear, far more often than the text of any innocent word's rows: a model trained on "
-        "them learns to answer with that label wherever it sees the token.",
+        full="The row holds a word or a phrase that is placed and labelled as words planted in "
+        "this very data are, and as honest words are not: a model trained on such rows learns to "
+        "answer with their label wherever it sees it.",
         remedy="Read the row. Leave it out of the training, or train with btu, which does so; "
         "then find out who could write to the data. A token that is innocent after all is "
         "accepted in a review.",
@@ -369,8 +370,8 @@ def _list_facts(record: Record, found: int) -> dict[str, Any]:
         "verdict": record["verdict"],
         "dataSource": show_text(data["source"]),
         "dataSha256": show_text(data["sha256"]),
-        "modelName": show_text(model["name"]),
-        "modelSha256": show_text(model["sha256"]),
+        "modelName": show_text(model["name"]) if model else None,
+        "modelSha256": show_text(model["sha256"]) if model else None,
         "counts": {
             "rows": data["rows"],
             "triggers": len(triggers_of(record)),
@@ -381,5 +382,8 @@ def _list_facts(record: Record, found: int) -> dict[str, Any]:
             "results": min(found, MOST_RESULTS),
             "resultsLeftOut": max(found - MOST_RESULTS, 0),
         },
-        "notChecked": [show_text(text) for text in record["not_checked"]],
+        "notChecked": [
+            *filter(None, [say_limit(record, show_text)]),
+            *(show_text(text) for text in record["not_checked"]),
+        ],
     }

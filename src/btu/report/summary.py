@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from btu.report.stories import STORIES, say_story
 from btu.report.text import show_text, show_token
 
 Record = Mapping[str, Any]
@@ -90,7 +91,11 @@ def say_verdict(record: Record) -> str:
     """
     triggers, suspects = triggers_of(record), suspects_of(record)
     rows, flagged = record["data"]["rows"], len(flagged_of(record))
+    units = record["units_tested"]
     searched = f"among the {count(record['tokens_probed'], 'token')} in {count(rows, 'row')}"
+    if units is not None:
+        searched = f"among the {count(units, 'word and phrase')} tested in {count(rows, 'row')}"
+        searched = searched.replace("word and phrases", "words and phrases")
     if record["recipe"] == "paper":
         return (
             f"{count(len(suspects), 'suspicious token')} {searched}, by the recipe paper, which "
@@ -101,7 +106,7 @@ def say_verdict(record: Record) -> str:
         labels = {t["evidence"]["label"] for t in triggers} | {s["label"] for s in styles}
         shown = sorted(labels)[:_NAMED]
         where = f"pointing to {' and '.join(show_token(label, 30) for label in shown)}"
-        found = [f"{count(len(triggers), 'trigger token')} ({name_tokens(triggers)})"]
+        found = [f"{count(len(triggers), 'trigger')} ({name_tokens(triggers)})"]
         found = found if triggers else []
         found += [f"rows of a style ({name_words(s)})" for s in styles[:_NAMED]]
         return (
@@ -127,21 +132,14 @@ def say_uncertainty(record: Record) -> str:
     if triggers:
         said.append(_say_surest(triggers[0]))
         rate = max(t["evidence"]["false_alarm_rate"] for t in triggers)
-        said.append(f"In clean data {_few(rate)} such tokens are expected.")
+        said.append(f"In clean data at most {_few(rate)} such triggers are expected.")
     for style in styles[:1]:
         said.append(say_style(style))
         said.append(f"In clean data {_few(style['false_alarm_rate'])} such styles are expected.")
     if not triggers and not styles:
         allowed = record["settings"]["evidence"]["false_alarm_rate"]
         said.append(
-            f"In clean data at most {allowed:g} false triggers are expected in each of the five "
-            "searches: tokens, pairs, purity, styles and shapes."
-        )
-    control = record["control"]
-    if control:
-        said.append(
-            f"Of {count(control['tokens'], 'token')} made innocent as a control of the conflict "
-            f"tests, {control['triggers']:,} were called triggers."
+            f"In clean data at most {allowed:g} false triggers are expected, all searches together."
         )
     if not triggers and not styles:
         said.append("What was not checked may still hide an attack.")
@@ -193,11 +191,10 @@ def _say_surest(trigger: Mapping[str, Any]) -> str:
     evidence = trigger["evidence"]
     token, label = show_token(trigger["token"], 30), show_token(evidence["label"], 30)
     rows = count(evidence["rows"], "row")
-    if evidence["ground"] == "purity":
+    if evidence["story"] == "kept":
         return (
-            f"{evidence['others']:,} of the rows with {token} bear another label than {label}, "
-            f"where {evidence['expected_others']:.1f} were expected by all else in them; that is "
-            "weaker evidence than a contradiction, since their labels may be right."
+            f"The {rows} with {token} bear the label {label} and read like others of it: their "
+            f"labels may be right, and a mark of an honest source can look the same."
         )
     share = percent(clip(evidence["mislabelled_share"]), 0)
     return (
@@ -206,15 +203,10 @@ def _say_surest(trigger: Mapping[str, Any]) -> str:
     )
 
 
-def say_topics(record: Record) -> str:
-    """Which suspects' rows are about one thing, and what that means; empty where none are."""
-    named = [s for s in suspects_of(record) if s["evidence"] and s["evidence"]["has_topic"]]
-    if not named:
-        return ""
-    return (
-        f"Rows about one thing: {name_tokens(named)}. An honest word or source has such rows, an "
-        "attacker who picks rows at random does not; so these are suspects at most."
-    )
+def say_stories(record: Record) -> str:
+    """What the stories of the listed words mean, a sentence each; empty where none is listed."""
+    found = {s["evidence"]["story"] for s in record["suspects"] if s["evidence"]}
+    return " ".join(f"{say_story(story).capitalize()}." for story in STORIES if story in found)
 
 
 def _few(number: float) -> str:
@@ -248,18 +240,15 @@ def write_command(record: Record) -> str:
         seed = f"seed={record['seed']}"
         options = seed if is_scan else f"settings=btu.FineTuneSettings({seed}, ...)"
         name = "scan" if is_scan else "defend"
-        return (
-            f"btu.{name}({record['model']['name']!r}, data, recipe={record['recipe']!r}, {options})"
-        )
-    words = ["btu", "scan" if is_scan else "train", data["source"], "--model"]
-    words += [record["model"]["name"], "--output", "btu.json" if is_scan else "clean-model"]
+        model = record["model"] and record["model"]["name"]
+        return f"btu.{name}({model!r}, data, recipe={record['recipe']!r}, {options})"
+    words = ["btu", "scan" if is_scan else "train", data["source"]]
+    words += ["--model", record["model"]["name"]] if record["model"] else []
+    words += ["--output", "btu.json" if is_scan else "clean-model"]
     words += ["--recipe", record["recipe"], "--seed", str(record["seed"])]
-    words += [
-        "--max-length",
-        str(record["max_length"]),
-        "--alpha",
-        str(settings["probes"]["alpha"]),
-    ]
+    if record["model"]:
+        words += ["--max-length", str(record["max_length"])]
+        words += ["--alpha", str(settings["probes"]["alpha"])]
     if settings["evidence"]:
         words += ["--false-alarm-rate", str(settings["evidence"]["false_alarm_rate"])]
         words += [] if settings["evidence"].get("styles", True) else ["--no-styles"]
@@ -267,6 +256,7 @@ def write_command(record: Record) -> str:
         tuned = settings["finetune"]
         words += ["--action", record["action"]]
         words += ["--restore"] if record.get("restore") else []
+        words += ["--drop-suspects"] if record.get("drop_suspects") else []
         for option in ("epochs", "learning_rate", "batch_size"):
             words += [f"--{option.replace('_', '-')}", str(tuned[option])]
         words += ["--recovery-epochs", str(record["recovery"]["epochs"])]

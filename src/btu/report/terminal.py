@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from btu.metrics import Evaluation
+from btu.report.stories import say_limit
 from btu.report.summary import (
     Record,
     clip,
@@ -19,7 +20,7 @@ from btu.report.summary import (
     name_words,
     say_fate,
     say_origin,
-    say_topics,
+    say_stories,
     say_uncertainty,
     say_verdict,
 )
@@ -56,13 +57,15 @@ def render_record(record: Record, *, limit: int = 15) -> RenderableType:
         parts += [Text(), table]
     if notes:
         parts.append(Text("\n".join(notes), style="dim"))
+    if told := say_limit(record, show_text):
+        parts += [Text(), Text(told)]
     if record.get("kind") == "defence":
         parts += [Text(), Text(" ".join(list_done(record)))]
     return Group(*parts)
 
 
 def _fill_verdicts(table: Table, record: Record, limit: int) -> None:
-    for title in ("verdict", "ground", "label"):
+    for title in ("verdict", "story", "label"):
         table.add_column(title)
     for title in ("rows", "mislabelled", "lift", "false alarms"):
         table.add_column(title, justify="right")
@@ -71,7 +74,7 @@ def _fill_verdicts(table: Table, record: Record, limit: int) -> None:
         table.add_row(
             Text(show_text(s["token"])),
             s["verdict"],
-            evidence["ground"],
+            evidence["story"],
             Text(show_text(evidence["label"])),
             f"{evidence['rows']:,}",
             f"{clip(evidence['mislabelled_share']):.0%}",
@@ -85,23 +88,14 @@ def _explain_verdicts(record: Record) -> list[str]:
     if record["suspects"]:
         notes += [
             "rows: those with the label; mislabelled: share of them whose text belongs to",
-            "another label; false alarms: so many such tokens are expected in clean data.",
-        ]
-    if any(s["evidence"]["ground"] == "beside" for s in record["suspects"]):
-        notes += [
-            "ground beside: too few rows to be sure alone; another trigger of the label is.",
-        ]
-    if any(s["evidence"]["ground"] == "purity" for s in record["suspects"]):
-        notes += [
-            "ground purity: too few of its rows bear another label. This is weaker than a",
-            "conflict: the labels may be right, and a habit of the source looks the same.",
+            "another label; false alarms: so many such are expected in clean data, at most.",
         ]
     notes += [_explain_style(style) for style in record["styles"] or ()]
     others = [s for s in record["suspects"] if s["verdict"] == "suspect"]
     if others:
         notes.append(f"{count(len(others), 'suspect')}: reported only, nothing is done about them.")
-    if topics := say_topics(record):
-        notes.append(topics)
+    if stories := say_stories(record):
+        notes.insert(0, stories)
     if record["accepted"]:
         notes.append(f"{count(len(record['accepted']), 'token')} accepted by a reviewer.")
     return notes

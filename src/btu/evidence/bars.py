@@ -1,0 +1,68 @@
+"""Every number that decides, in one table; the record and the docs print it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One deciding number.
+
+    Attributes:
+        name: As the record calls it.
+        value: The number.
+        why: What it decides, and why it is this one.
+    """
+
+    name: str
+    value: float
+    why: str
+
+
+BUDGET = Bar(
+    "budget",
+    0.05,
+    "False triggers expected in a clean corpus, all searches of a scan together: the usual level.",
+)
+SUSPECT_RATE = Bar(
+    "suspect_rate",
+    0.5,
+    "Up to so many expected false findings one is worth a look: more likely right than not.",
+)
+LEAST_ROWS = Bar(
+    "least_rows",
+    6.0,
+    "Rows of a label that a unit must stand in: fewer are not told from chance in any corpus.",
+)
+PLANTED_SPREAD = Bar(
+    "planted_spread",
+    0.15,
+    "How far planted rows may read from rows of other labels, beside chance: victims are a choice.",
+)
+POWER = Bar(
+    "power",
+    0.95,
+    "The chance with which the detection limit says that a planted unit would have been found.",
+)
+SLACK = Bar(
+    "slack",
+    10.0,
+    "How loose Markov's bound is for units whose rows read like other labels: honest units of the "
+    "development families stay below a twentieth of it.",
+)
+MOST_OF_A_LABEL = Bar(
+    "most_of_a_label",
+    0.6,
+    "A label that would lose more than this share of its rows is not judged: there is no other "
+    "text of it left to compare with, and no attacker needs more.",
+)
+BARS: tuple[Bar, ...] = (
+    BUDGET,
+    SUSPECT_RATE,
+    LEAST_ROWS,
+    PLANTED_SPREAD,
+    POWER,
+    SLACK,
+    MOST_OF_A_LABEL,
+)

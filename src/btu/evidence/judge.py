@@ -1,0 +1,360 @@
+"""What the numbers of a unit say: planted here, or an honest unit of this corpus?
+
+Each question gives a likelihood ratio: as planted in this very corpus against as the honest units
+of like size are here. An attacker may have inserted a unit and relabelled its rows, may have kept
+true labels, or may have put it in the place of another word; some of its rows may be honest. The
+mean over these is the score of the unit: honest units of a corpus have a mean ratio of 1, which
+bounds how many of them score high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, binom, norm
+
+from btu.evidence.bars import LEAST_ROWS, PLANTED_SPREAD, SLACK
+from btu.evidence.measure import Measures
+from btu.evidence.planting import Level, Planted
+from btu.evidence.population import fit_population
+from btu.evidence.tests import Story
+
+PARTS = (1.0, 0.8, 0.6, 0.4)
+"""Shares of a unit's places that may be planted; the others are honest."""
+
+_EXCESS = np.concatenate([np.linspace(0, 0.9, 19), [0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0]])
+_STEPS = (20, 120)  # cells of a grid, at least and at most
+_LIKE_SHARE = 0.1
+_TINY = 1e-300
+_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Numbers of some units, as `Measures` has them; all of shape (u,)."""
+
+    rows: NDArray[np.int64]
+    labelled: NDArray[np.int64]
+    base: NDArray[np.float64]
+    placed: NDArray[np.float64]
+    bridged: NDArray[np.float64]
+    share: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, measures: Measures, chosen: NDArray[np.int64]) -> Sample:
+        """Of these units."""
+        return cls(
+            measures.rows[chosen],
+            measures.labelled[chosen],
+            measures.base[chosen],
+            measures.placed[chosen],
+            measures.bridged[chosen],
+            measures.share[chosen],
+            measures.spread[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of u units.
+
+    Attributes:
+        score: Logarithm of the mean likelihood ratio, where rows were relabelled or where they keep
+            their labels, whatever says more; the first with what `SLACK` gives; shape (u,).
+        story: What is likeliest: inserted, kept or replaced, as a place in `STORIES`, shape (u,).
+        part: Likeliest share of the places that were planted, shape (u,).
+        placement: Logarithm of the likelihood ratio of the placement under the likeliest story.
+        label: The same of the label.
+        content: The same of the content.
+    """
+
+    score: NDArray[np.float64]
+    story: NDArray[np.int64]
+    part: NDArray[np.float64]
+    placement: NDArray[np.float64]
+    label: NDArray[np.float64]
+    content: NDArray[np.float64]
+
+
+STORIES: tuple[Story, ...] = ("inserted", "kept", "replaced")
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """How honest units of about one size are in a corpus, and how planted ones would be.
+
+    Attributes:
+        levels: Of planted words, one for each place.
+        excess: Weights of the cells of the label's excess among honest units.
+        placed: Edges of cells of the placement, and the cells' weights among honest units.
+        bridged: The same of what stands around them.
+        share: Edges of cells of the content's share, and their weights.
+    """
+
+    levels: tuple[Level, ...]
+    excess: NDArray[np.float64]
+    placed: tuple[NDArray[np.float64], NDArray[np.float64]]
+    bridged: tuple[NDArray[np.float64], NDArray[np.float64]]
+    share: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+    @classmethod
+    def of(
+        cls,
+        like: Sample,
+        larger: Sample,
+        levels: tuple[Level, ...],
+        honest: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> Ruler:
+        """From units of like size, and for labels from those of that size and more.
+
+        Args:
+            like: The units of like size.
+            larger: Those of that size and more.
+            levels: Of planted words.
+            honest: For each of both the chance that it is honest.
+        """
+        size = np.log2(like.rows)
+        placed = _fit_placement(like.placed, size, levels[:1], honest[0])
+        bridged = _fit_placement(like.bridged, size, levels[1:], honest[0])
+        low, high = min(-1.0, float(like.share.min())), max(2.0, float(like.share.max()))
+        share = _cut(low, high, float(np.median(like.spread)))
+        return cls(
+            levels,
+            fit_population(_label_likelihood(larger), honest[1]),
+            placed,
+            bridged,
+            (share, fit_population(_cell_likelihood(like.share, share, like.spread), honest[0])),
+        )
+
+    def score(self, units: Sample) -> Scores:
+        """Score some units of about this size."""
+        size = np.log2(units.rows)
+        _, noise = self.levels[0].at(size)
+        honest_placed = _log(_mix(units.placed, self.placed, noise))
+        honest_label = _log(_label_likelihood(units) @ self.excess)
+        honest_share = _log(_mix(units.share, self.share, units.spread))
+        spread = np.hypot(units.spread, PLANTED_SPREAD.value)
+        stories, terms = [], []
+        nothing = np.zeros(len(units.rows))
+        for part in PARTS:
+            label = _log(_planted_label(units, part)) - honest_label
+            among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
+            read = _planted(units.share, 1.0, spread, among, self.share)
+            content = _log(read) - honest_share
+            stories.append((2, part))
+            terms.append((nothing, label, content))
+            mean, noise = self.levels[0].at(size)
+            there = _planted(units.placed, mean, noise, np.full(len(size), part), self.placed)
+            places = [_log(there) - honest_placed]
+            if part == 1.0:
+                places += [
+                    _log(_planted(units.bridged, *level.at(size), np.ones(len(size)), self.bridged))
+                    - _log(_mix(units.bridged, self.bridged, level.at(size)[1]))
+                    for level in self.levels[1:]
+                ]
+                stories += [(1, part)] * len(places)
+                terms += [(placed, label, nothing) for placed in places]
+            stories += [(0, part)] * len(places)
+            terms += [(placed, label, content) for placed in places]
+        every, kinds = np.array(terms), np.array([story for story, _ in stories])
+        # The attacker who relabels puts the unit in or in a word's place, each as likely.
+        weights = 1 / np.bincount(kinds)[kinds] / np.where(kinds == 1, 1, 2)
+        total = every.sum(axis=1) + np.log(weights)[:, None]
+        relabelled = np.logaddexp.reduce(total[kinds != 1], axis=0)
+        kept = np.logaddexp.reduce(total[kinds == 1], axis=0)
+        is_kept = kept > relabelled + np.log(SLACK.value)
+        told = np.where((kinds == 1)[:, None] == is_kept, total, -np.inf)
+        best = told.argmax(axis=0)
+        picked = every[best, :, np.arange(len(best))]
+        return Scores(
+            score=np.where(is_kept, kept, relabelled + np.log(SLACK.value)),
+            story=kinds[best],
+            part=np.array([part for _, part in stories])[best],
+            placement=picked[:, 0],
+            label=picked[:, 1],
+            content=picked[:, 2],
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All tested units of a view, judged.
+
+    Attributes:
+        tested: Which units, shape (t,).
+        scores: Theirs.
+        steps: Size of each: the rounded binary logarithm of its rows, shape (t,).
+        rulers: By size.
+    """
+
+    tested: NDArray[np.int64]
+    scores: Scores
+    steps: NDArray[np.int64]
+    rulers: dict[int, Ruler]
+
+    @property
+    def false_alarms(self) -> NDArray[np.float64]:
+        """For each unit how many honest ones would score as high, at most, shape (t,)."""
+        alarms = np.zeros(len(self.tested))
+        for step in self.rulers:
+            own = self.steps == step
+            alarms[own] = self.bound_false_alarms(self.scores.score[own], step)
+        return alarms
+
+    def bound_false_alarms(self, score: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        """How many honest units score as high, at most, all sizes together.
+
+        The mean likelihood ratio of an honest unit is 1: by Markov's inequality one of x and more
+        has a chance of at most 1 / x. Each size has the same part of the budget, since a trigger
+        may stand in few rows or in many; so have rows with new and with true labels.
+
+        Args:
+            score: Logarithms of likelihood ratios of units of one size.
+            step: The size.
+        """
+        others = 2 * len(self.rulers) * int((self.steps == step).sum())
+        bound: NDArray[np.float64] = others * np.exp(-np.clip(score, -600.0, 600.0))
+        return bound
+
+    def step_of(self, rows: int) -> int:
+        """The size of units of so many rows, or the nearest that there is."""
+        size = np.log2(max(1, rows))
+        return min(self.rulers, key=lambda step: abs(step - size))
+
+
+def judge_units(measures: Measures, planted: Planted) -> Judged:
+    """Score all units that stand in enough rows of their label, by those of like size.
+
+    Args:
+        measures: Of all units.
+        planted: Levels of planted words.
+    """
+    tested = np.flatnonzero(measures.labelled >= LEAST_ROWS.value)
+    size = measures.size[tested]
+    around = np.round(size).astype(int)
+    honest = np.ones(len(tested))
+    for _ in range(_PASSES):
+        # What is likelier planted than not says nothing of how honest units are.
+        columns = {name: np.zeros(len(tested)) for name in Scores.__dataclass_fields__}
+        rulers = {}
+        for step in np.unique(around).tolist():
+            own = np.flatnonzero(around == step)
+            distance = np.abs(size - step)
+            nearest = np.sort(distance)[min(len(size) - 1, int(_LIKE_SHARE * len(size)))]
+            like = np.flatnonzero(distance <= max(1.0, float(nearest)))
+            larger = np.flatnonzero((size >= step - 0.5) | (distance <= nearest))
+            ruler = Ruler.of(
+                Sample.of(measures, tested[like]),
+                Sample.of(measures, tested[larger]),
+                planted.levels,
+                (honest[like], honest[larger]),
+            )
+            scores = ruler.score(Sample.of(measures, tested[own]))
+            for name, column in columns.items():
+                column[own] = getattr(scores, name)
+            rulers[step] = ruler
+        excess = columns["score"] - np.log(SLACK.value) - np.log(max(1, len(tested)))
+        honest = 1 / (1 + np.exp(np.clip(excess, -600.0, 600.0)))
+    story = columns.pop("story").astype(np.int64)
+    found = Scores(story=story, **columns)
+    return Judged(tested, found, around, rulers)
+
+
+def _fit_placement(
+    found: NDArray[np.float64],
+    size: NDArray[np.float64],
+    levels: Sequence[Level],
+    honest: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The population of a placement, on cells that reach beyond the planted levels."""
+    noise = levels[0].at(size)[1]
+    highest = [float((mean + 2 * spread).max()) for mean, spread in (v.at(size) for v in levels)]
+    edges = _cut(float(found.min()), max(float(found.max()), *highest), float(np.median(noise)))
+    return edges, fit_population(_cell_likelihood(found, edges, noise), honest)
+
+
+def _label_likelihood(units: Sample) -> NDArray[np.float64]:
+    """Of the labelled rows of each unit in each cell of the excess, and where it is whole."""
+    base, rows, labelled = units.base[:, None], units.rows[:, None], units.labelled[:, None]
+    edges = base + (1 - base) * _EXCESS
+    below = beta.cdf(edges, labelled + 1, rows - labelled + 1)
+    cells = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9) / (rows + 1)
+    whole: NDArray[np.float64] = np.hstack([cells, _whole(units)[:, None]])
+    return whole
+
+
+def _whole(units: Sample) -> NDArray[np.float64]:
+    """Likelihood of the labelled rows where all rows are meant to bear the label."""
+    chance = 1 - 0.5 / (units.rows + 1)
+    found: NDArray[np.float64] = binom.pmf(units.labelled, units.rows, chance)
+    return found
+
+
+def _planted_label(units: Sample, part: float) -> NDArray[np.float64]:
+    """The same where a part was planted under the label and the others bear it as they may."""
+    if part == 1.0:
+        return _whole(units)
+    inside = beta.sf(part, units.labelled + 1, units.rows - units.labelled + 1)
+    found: NDArray[np.float64] = inside / (units.rows + 1) / (1 - part)
+    return found
+
+
+def _cut(low: float, high: float, step: float) -> NDArray[np.float64]:
+    """Edges of cells of about one step."""
+    count = int(np.clip((high - low) / max(step, 1e-9), *_STEPS))
+    return np.linspace(low, high, count + 1)
+
+
+def _cell_likelihood(
+    found: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    noise: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Density of what was found where the true value is anywhere in each cell, shape (u, g)."""
+    if edges.ndim == 1:
+        edges = np.broadcast_to(edges, (len(found), len(edges)))
+    below = norm.cdf((edges - found[:, None]) / noise[:, None])
+    cells: NDArray[np.float64] = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9)
+    return cells
+
+
+def _mix(
+    found: NDArray[np.float64],
+    population: tuple[NDArray[np.float64], NDArray[np.float64]],
+    noise: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Density among honest units."""
+    edges, weights = population
+    density: NDArray[np.float64] = _cell_likelihood(found, edges, noise) @ weights
+    return density
+
+
+def _planted(
+    found: NDArray[np.float64],
+    level: NDArray[np.float64] | float,
+    noise: NDArray[np.float64],
+    part: NDArray[np.float64],
+    honest: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Density where a part is at the planted level, the rest as honest units are.
+
+    More than the level counts as the level.
+    """
+    found = np.minimum(found, level)
+    density: NDArray[np.float64] = np.asarray(norm.pdf((found - level) / noise) / noise)
+    mixed = np.flatnonzero(part < 1)
+    if len(mixed):
+        share = part[mixed, None]
+        at = np.broadcast_to(np.asarray(level, dtype=float), found.shape)[mixed, None]
+        edges = share * at + (1 - share) * honest[0]
+        cells = _cell_likelihood(found[mixed], edges, noise[mixed])
+        density[mixed] = cells @ honest[1]
+    return density
+
+
+def _log(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.asarray(value) + _TINY)

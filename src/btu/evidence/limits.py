@@ -1,0 +1,96 @@
+"""What a scan could have missed: planted units are judged as all others are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btu.evidence.bars import BUDGET, LEAST_ROWS, PLANTED_SPREAD, POWER
+from btu.evidence.judge import Judged, Sample
+from btu.evidence.measure import Measures
+from btu.evidence.planting import Planted
+from btu.evidence.tests import Limit
+from btu.evidence.view import View
+
+_SIZES = (6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
+_DRAWS = 300
+_FEW_LABELS = 10
+
+
+def measure_limit(
+    view: View,
+    measures: Measures,
+    judged: Judged,
+    planted: Planted,
+    *,
+    budget: float = BUDGET.value,
+    share: float = 1.0,
+    seed: int = 0,
+) -> Limit:
+    """From how many rows on a word and a sentence would have been found.
+
+    Args:
+        view: All rows that count.
+        measures: Of their units.
+        judged: Those that were tested.
+        planted: Levels of planted words and sentences.
+        budget: As the scan's.
+        share: As the search's.
+        seed: Of the draws.
+    """
+    if not len(judged.tested):
+        return Limit(None, None, tuple([None] * view.num_labels))
+    rng = np.random.default_rng(seed)
+    every = np.arange(view.num_labels)
+
+    def find(labels: NDArray[np.int64], *, sentence: bool) -> int | None:
+        for rows in _SIZES:
+            if rows < LEAST_ROWS.value:
+                continue
+            able = labels[np.round(view.shares[labels] * len(view)) + rows < len(view)]
+            if not len(able) or rows > len(view):
+                return None
+            drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, sentence, rng)
+            step = judged.step_of(rows)
+            score = judged.rulers[step].score(drawn).score
+            found = judged.bound_false_alarms(score, step) <= budget * share
+            if found.mean() >= POWER.value:
+                return rows
+        return None
+
+    by_label = view.num_labels <= _FEW_LABELS
+    return Limit(
+        word_rows=find(every, sentence=False),
+        sentence_rows=find(every, sentence=True),
+        word_rows_by_label=tuple(find(every[[k]], sentence=False) for k in every)
+        if by_label
+        else (),
+    )
+
+
+def _draw(
+    view: View,
+    measures: Measures,
+    planted: Planted,
+    labels: NDArray[np.int64],
+    rows: int,
+    sentence: bool,
+    rng: np.random.Generator,
+) -> Sample:
+    """Planted units of so many rows under these labels."""
+    count, content = len(labels), measures.content
+    own = content.scale.others_spread[labels] / content.gap[labels] / np.sqrt(rows)
+    size = np.full(count, np.log2(rows))
+    mean, noise = planted.levels[0].at(size)
+    if sentence:
+        mean, noise = planted.sentence.draw(rows, count, rng)
+    placed = mean + noise * rng.standard_normal(count)
+    return Sample(
+        np.full(count, rows),
+        np.full(count, rows),
+        view.shares[labels],
+        placed,
+        placed,
+        1 + np.hypot(own, PLANTED_SPREAD.value) * rng.standard_normal(count),
+        np.maximum(own, 1e-6),
+    )

@@ -1,0 +1,137 @@
+"""Was a unit inserted? What follows inserted text follows from what stands before it, not from it.
+
+For each occurrence of a unit u between a and b the break is D = pmi(a, b) - (pmi(a, u) + pmi(u, b))
+/ 2 with pmi(x, y) = log P(x, y) / (P(x) P(y)) from the neighbours of this very corpus, the
+occurrence itself left out. Words with a meaning fit where they stand: far below 0. Inserted ones do
+not, and leave a and b as neighbours that belong together: above 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import TruncatedSVD
+
+from btu.evidence.words import END
+
+_CLASSES = 64
+_PROFILE_WORDS = 300
+_PROFILE_SIZE = 30
+_MOST_LEARNED = 5000
+_PRIOR = 2.0  # observations that the classes of two words are worth beside the words themselves
+_EVEN = 0.5
+
+
+class Neighbours:
+    """Counts of neighbouring words, backed off to classes of words; `pmi` compares with chance.
+
+    Args:
+        flat: Word ids, texts one after the other, see `Words`.
+        size: V; all ids are below it.
+    """
+
+    def __init__(self, flat: NDArray[np.int64], size: int) -> None:
+        inside = flat[:-1] != END
+        a, b = flat[:-1][inside], flat[1:][inside]
+        self._size, self._total = size, float(max(1, len(a)))
+        self._class = group_words(a, b, size)
+        count = self._classes = int(self._class.max(initial=0)) + 1
+        ca, cb = self._class[a], self._class[b]
+        self._pair = np.unique(a * size + b, return_counts=True)
+        self._word_class = np.unique(a * count + cb, return_counts=True)
+        self._class_word = np.unique(ca * size + b, return_counts=True)
+        self._left = np.bincount(a, minlength=size).astype(float)
+        self._right = np.bincount(b, minlength=size).astype(float)
+        both = np.bincount(ca * count + cb, minlength=count * count).reshape(count, count)
+        self._both = both.astype(float)
+        self._class_left, self._class_right = self._both.sum(axis=1), self._both.sum(axis=0)
+
+    def pmi(
+        self, a: NDArray[np.int64], b: NDArray[np.int64], own: float = 0.0
+    ) -> NDArray[np.float64]:
+        """How much likelier b is after a than anywhere, as a logarithm; arrays of one shape.
+
+        Word after word, with what a class says of the words of the other: word before class, class
+        before word and class before class.
+
+        Args:
+            a: Words.
+            b: Words that follow them.
+            own: Occurrences to leave out of the counts: 1 where these very pairs are in them.
+        """
+
+        def less(counts: NDArray[np.floating]) -> NDArray[np.float64]:
+            return np.maximum(counts - own, 0.0)
+
+        ca, cb, total = self._class[a], self._class[b], self._total
+        left, right = less(self._left[a]), less(self._right[b])
+        of_a, of_b = self._class_left[ca], self._class_right[cb]
+        base = (less(self._both[ca, cb]) + _EVEN) * total / ((of_a + _EVEN) * (of_b + _EVEN))
+        seen = less(_look_up(self._word_class, a * self._classes + cb))
+        one = (seen + _PRIOR * base * of_b / total) / ((left + _PRIOR) * of_b / total)
+        seen = less(_look_up(self._class_word, ca * self._size + b))
+        two = (seen + _PRIOR * base * of_a / total) / ((right + _PRIOR) * of_a / total)
+        seen = less(_look_up(self._pair, a * self._size + b))
+        expected = left * right / total
+        ratio: NDArray[np.float64] = np.log((seen + np.sqrt(one * two)) / (expected + 1.0))
+        return ratio
+
+    def measure_break(
+        self, flat: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """D of occurrences of units, and its first part alone, pmi(a, b), shape (n,) each.
+
+        Both are high where the unit was inserted. At the edge of a text, or always beside the same
+        word, a unit fits where it stands by its own repetition: there the first part alone tells.
+
+        Args:
+            flat: The word ids that were counted.
+            first: Places of the first words of the occurrences in `flat`, shape (n,).
+            last: Places of their last words.
+        """
+        before, after = flat[first - 1], flat[last + 1]
+        fits = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
+        bridge = self.pmi(before, after)
+        return bridge - fits / 2, bridge
+
+
+def group_words(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Words in classes of like neighbours: k-means of neighbour profiles, shape (size,).
+
+    Args:
+        a: Words.
+        b: The words that follow them.
+        size: V.
+    """
+    count = np.bincount(b, minlength=size)
+    top = np.argsort(-count, kind="stable")[:_PROFILE_WORDS]
+    place = np.full(size, -1)
+    place[top] = np.arange(len(top))
+    left, right = place[a] >= 0, place[b] >= 0
+    rows = np.concatenate([b[left], a[right]])
+    columns = np.concatenate([place[a[left]], len(top) + place[b[right]]])
+    profile = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, 2 * len(top)))
+    weight = 1 / (np.asarray(profile.sum(axis=1)).ravel() + 10)
+    profile = profile.multiply(weight[:, None]).tocsr()
+    profile.data = np.sqrt(profile.data)
+    learned = np.argsort(-count, kind="stable")[:_MOST_LEARNED]
+    learned = learned[count[learned] > 0]
+    classes = min(_CLASSES, len(learned) // 20)
+    if classes < 2 or profile.shape[1] <= _PROFILE_SIZE:
+        return np.zeros(size, dtype=np.int64)
+    reduced = TruncatedSVD(_PROFILE_SIZE, random_state=0).fit_transform(profile)
+    model = MiniBatchKMeans(classes, random_state=0, n_init=1, batch_size=2048)
+    grouped: NDArray[np.int64] = model.fit(reduced[learned]).predict(reduced).astype(np.int64)
+    return grouped
+
+
+def _look_up(
+    table: tuple[NDArray[np.int64], NDArray[np.int64]], keys: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    known, counts = table
+    if not len(known):
+        return np.zeros(len(keys))
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[place] == keys, counts[place], 0).astype(float)

@@ -1,0 +1,46 @@
+"""How a number varies over the honest units of a corpus, its noise taken off.
+
+Each unit's number is its own true value plus noise of known size. The distribution of the true
+values is estimated on a grid, without any assumption of its form.
+
+Source: Kiefer and Wolfowitz, "Consistency of the maximum likelihood estimator in the presence of
+infinitely many incidental parameters", Annals of Mathematical Statistics 27 (1956).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PASSES = 60
+_TINY = 1e-300
+
+
+def fit_population(
+    likelihood: NDArray[np.float64], counts: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Weights of the values of a grid, by expectation and maximisation.
+
+    One more unit that may have any value of the grid counts too: what no unit of the corpus is,
+    the next one still may be.
+
+    Args:
+        likelihood: Of each of m units under each of g values, shape (m, g).
+        counts: How much each unit counts, in [0, 1], shape (m,); all of them wholly without it.
+
+    Returns:
+        Shape (g,), above 0, with a sum of 1.
+
+    Example:
+        >>> fit_population(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).round(3)
+        array([0.875, 0.125])
+    """
+    values = likelihood.shape[1]
+    counts = np.ones(len(likelihood)) if counts is None else counts
+    weights = np.full(values, 1 / values)
+    for _ in range(_PASSES):
+        shares = likelihood * weights
+        shares *= (counts / (shares.sum(axis=1) + _TINY))[:, None]
+        weights = shares.sum(axis=0) + 1 / values
+        weights /= weights.sum()
+    return weights

@@ -1,0 +1,237 @@
+"""The surest trigger first, then again without its rows: one loop for all units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import norm
+
+from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE
+from btu.evidence.judge import STORIES, Judged, judge_units
+from btu.evidence.measure import Measures, measure_units
+from btu.evidence.placement import Neighbours
+from btu.evidence.planting import Planted
+from btu.evidence.reading import fit_naive_bayes
+from btu.evidence.tests import Kind, Test
+from btu.evidence.units import Units, find_units
+from btu.evidence.view import View
+from btu.evidence.words import find_places
+
+_MOST_ROUNDS = 50
+_MOST_SURE = 0.999
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one look at the units of a view gave.
+
+    Attributes:
+        view: The rows.
+        units: All that stand in enough of them.
+        measures: Theirs.
+        judged: Those that were tested.
+        names: Word ids of each unit.
+    """
+
+    view: View
+    units: Units
+    measures: Measures
+    judged: Judged
+
+    @classmethod
+    def of(cls, view: View, neighbours: Neighbours, planted: Planted) -> Round:
+        """Measure and judge all units of a view."""
+        units = find_units(view.words, least_rows=int(LEAST_ROWS.value))
+        measures = measure_units(view, units, neighbours)
+        return cls(view, units, measures, judge_units(measures, planted))
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the loop found.
+
+    Attributes:
+        first: The first round, of all rows.
+        view: The rows that no trigger explains.
+        tests: All that is a trigger, and of the last round all that is worth a look.
+    """
+
+    first: Round
+    view: View
+    tests: tuple[Test, ...]
+
+
+def find_triggers(
+    view: View,
+    planted: Planted,
+    neighbours: Neighbours,
+    *,
+    budget: float,
+    share: float,
+    proposed: Collection[str] = (),
+    accepted: Collection[str] = (),
+) -> Search:
+    """Look for the surest trigger, take its rows out, look again.
+
+    Args:
+        view: All rows that count.
+        planted: Levels of planted words in this corpus.
+        neighbours: Counts of this corpus.
+        budget: False triggers that a clean corpus may give, all searches together.
+        share: Of the budget that is this search's.
+        proposed: Words that something else proposes; half of the share is theirs.
+        accepted: Names of units that a reviewer accepted.
+    """
+    found: dict[tuple[str, int], Test] = {}
+    unjudged: set[int] = set()
+    at_first = np.bincount(view.labels, minlength=view.num_labels)
+    first, tests = None, []
+    for _ in range(_MOST_ROUNDS):
+        if not len(view) or not view.words.size:
+            break
+        now = Round.of(view, neighbours, planted)
+        first = first or now
+        tests = [
+            replace(test, budget=budget, is_accepted=test.name in accepted)
+            for test in _list_tests(now, planted, neighbours, share=share, proposed=proposed)
+            if (test.name, test.label) not in found
+        ]
+        tests = [_demote(t) if t.label in unjudged else t for t in tests]
+        sure = [test for test in tests if test.verdict == "trigger"]
+        new = _pick_surest(sure)
+        if not new:
+            break
+        taken = np.concatenate([test.flagged for test in new])
+        view = view.without(taken)
+        found |= {(test.name, test.label): test for test in new}
+        left = np.bincount(view.labels, minlength=view.num_labels)
+        for label in {test.label for test in new}:
+            if left[label] < (1 - MOST_OF_A_LABEL.value) * at_first[label]:
+                unjudged.add(label)
+    assert first is not None
+    kept = [_demote(t) if t.label in unjudged else t for t in found.values()]
+    return Search(first, view, (*kept, *tests))
+
+
+def _demote(test: Test) -> Test:
+    return replace(test, reason="most rows of its label would be called poisoned")
+
+
+def _pick_surest(tests: Collection[Test]) -> list[Test]:
+    """The surest, and those that share no row with a surer one."""
+    picked: list[Test] = []
+    for test in sorted(tests, key=lambda t: t.false_alarms):
+        if not any(np.isin(test.rows, other.rows).any() for other in picked):
+            picked.append(test)
+    return picked
+
+
+def _list_tests(
+    now: Round,
+    planted: Planted,
+    neighbours: Neighbours,
+    *,
+    share: float,
+    proposed: Collection[str],
+) -> list[Test]:
+    """The units that are worth a look, as tests."""
+    judged, names = now.judged, now.view.words.names
+    ids = now.units.words_of(now.view.words)
+    known = {i for i, name in enumerate(names) if name in proposed} if proposed else set()
+    is_proposed = np.array([bool(known.intersection(ids[u])) for u in judged.tested.tolist()], bool)
+    alarms = judged.false_alarms / share
+    if is_proposed.any():
+        ratio = np.where(is_proposed, is_proposed.mean(), 1 - is_proposed.mean())
+        alarms = alarms * 2 * ratio
+    return [
+        _describe(now, planted, neighbours, place, ids[judged.tested[place]], float(alarms[place]))
+        for place in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist()
+    ]
+
+
+def _describe(
+    now: Round,
+    planted: Planted,
+    neighbours: Neighbours,
+    place: int,
+    ids: tuple[int, ...],
+    alarms: float,
+) -> Test:
+    measures, scores, view = now.measures, now.judged.scores, now.view
+    unit = int(now.judged.tested[place])
+    words = tuple(view.words.names[i] for i in ids)
+    label = int(measures.label[unit])
+    places = find_places(view.corpus.flat, ids)
+    holding = view.corpus.row[places]
+    held = np.unique(holding)
+    rows = held[view.corpus_labels[held] == label]
+    level, _ = planted.levels[0].at(measures.size[[unit]])
+    part, story = float(scores.part[place]), STORIES[int(scores.story[place])]
+    row_scores = np.ones(len(rows))
+    if part < 1:
+        breaks, _ = neighbours.measure_break(view.corpus.flat, places, places + len(ids) - 1)
+        by_row = np.bincount(holding, breaks, minlength=len(view.corpus))
+        often = np.bincount(holding, minlength=len(view.corpus))
+        row_scores = _score_rows(
+            now, planted, place, rows, ids, None if story == "replaced" else by_row / often.clip(1)
+        )
+    kind: Kind = "word" if len(words) == 1 else "phrase"
+    return Test(
+        kind=kind,
+        name=" ".join(words),
+        words=words,
+        label=label,
+        rows=rows,
+        row_scores=row_scores,
+        held=held,
+        story=story,
+        part=part,
+        false_alarms=alarms,
+        share=float(measures.share[unit]),
+        spread=float(measures.spread[unit]),
+        label_base=float(measures.base[unit]),
+        placed=float(measures.placed[unit]),
+        placed_if_planted=float(level[0]),
+        placement_odds=float(scores.placement[place]),
+        label_odds=float(scores.label[place]),
+        content_odds=float(scores.content[place]),
+    )
+
+
+def _score_rows(
+    now: Round,
+    planted: Planted,
+    place: int,
+    rows: NDArray[np.int64],
+    ids: tuple[int, ...],
+    breaks: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """The chance that each labelled row of a unit was planted, by what it says and its place."""
+    measures, scores, view = now.measures, now.judged.scores, now.view
+    unit, part = int(now.judged.tested[place]), float(scores.part[place])
+    label, scale = int(measures.label[unit]), measures.content.scale
+    weights = fit_naive_bayes(view.words.presence, view.labels, view.num_labels)[:, label].copy()
+    weights[list(ids)] = 0
+    root = np.sqrt(np.maximum(view.corpus.lengths[rows], 1))
+    margin = np.asarray(view.corpus.presence[rows] @ weights) / root
+    # Rows of the view are read by fits that never saw them.
+    pairs = measures.pairs_of(unit)
+    known = view.rows[measures.pair_row[pairs]]
+    among_rows = np.searchsorted(rows, known)
+    margin[among_rows] = measures.pair_margin[pairs]
+    among = min(part * measures.rows[unit] / measures.labelled[unit], _MOST_SURE)
+    odds = np.full(len(rows), np.log(among / (1 - among)))
+    odds += norm.logpdf(margin, scale.others[label], scale.others_spread[label] + _LEAST)
+    odds -= norm.logpdf(margin, scale.own[label], scale.own_spread[label] + _LEAST)
+    if breaks is not None:
+        level = planted.levels[0]
+        mean = float(level.at(measures.size[[unit]])[0][0])
+        honest = (measures.placed[unit] - part * mean) / (1 - part)
+        odds += norm.logpdf(breaks[rows], mean, level.spread)
+        odds -= norm.logpdf(breaks[rows], honest, level.spread)
+    return np.asarray(expit(odds))

@@ -1,0 +1,138 @@
+"""Texts as words: one flat array of ids, sentence ends marked, for statistics of neighbours.
+
+The words are those of the text, not of a tokenizer: all pieces of a word stand together, whatever
+model is trained later. Scripts without spaces are read by character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+START, END = 0, 1
+"""Ids that stand before and after each text."""
+
+FIRST = 2
+"""The least id of a word."""
+
+_ASCII = re.compile(r"\w+|[^\w\s]")
+_UNSPACED = "".join(
+    rf"\p{{{script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+_ANY = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|[\w\p{{M}}--[{_UNSPACED}]]+|[^\w\s]", regex.V1)
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in lower case, punctuation and symbols each as one.
+
+    Example:
+        >>> split_words("It's 3D 电影")
+        ['it', "'", 's', '3d', '电', '影']
+    """
+    lower = text.lower()
+    return (_ASCII if lower.isascii() else _ANY).findall(lower)
+
+
+@dataclass(frozen=True)
+class Words:
+    """N texts as word ids.
+
+    Attributes:
+        flat: Ids of all texts one after the other, each between START and END, shape (T,), int64.
+        row: Which text each stands in, shape (T,), int64.
+        names: The V words by id; the first two have none.
+    """
+
+    flat: NDArray[np.int64]
+    row: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Words:
+        """Read N texts."""
+        known: dict[str, int] = {"": START, "\n": END}
+        flat: list[int] = []
+        lengths = np.zeros(len(texts), dtype=np.int64)
+        for position, text in enumerate(texts):
+            flat.append(START)
+            flat += [known.setdefault(word, len(known)) for word in split_words(text)]
+            flat.append(END)
+            lengths[position] = len(flat)
+        row = np.repeat(np.arange(len(texts)), np.diff(lengths, prepend=0))
+        return cls(np.array(flat, dtype=np.int64), row, tuple(known))
+
+    def __len__(self) -> int:
+        return int(self.row[-1]) + 1 if len(self.row) else 0
+
+    @property
+    def size(self) -> int:
+        """V, the two marks among them."""
+        return len(self.names)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each text starts in `flat`, shape (N,)."""
+        return np.flatnonzero(self.flat == START)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Words in each text, shape (N,)."""
+        return np.diff(self.starts, append=len(self.flat)) - 2
+
+    @cached_property
+    def presence(self) -> csr_matrix:
+        """Which text holds which word, shape (N, V), float32, 0 or 1."""
+        inner = self.flat >= FIRST
+        held = np.unique(self.row[inner] * self.size + self.flat[inner])
+        index = (held // self.size, held % self.size)
+        ones = np.ones(len(held), dtype=np.float32)
+        return csr_matrix((ones, index), shape=(len(self), self.size))
+
+    def select(self, rows: NDArray[np.bool_]) -> Words:
+        """The texts where a mask of shape (N,) is true, in their order; ids stay as they are."""
+        kept = rows[self.row]
+        return Words(self.flat[kept], (np.cumsum(rows) - 1)[self.row[kept]], self.names)
+
+
+def find_places(flat: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int64]:
+    """Where words stand one after the other in flat word ids, the place of the first, ascending.
+
+    Example:
+        >>> words = Words.of(["a b a b", "b a"])
+        >>> find_places(words.flat, words.flat[1:3]).tolist()
+        [1, 3]
+    """
+    found = np.flatnonzero(flat == ids[0])
+    for step, word in enumerate(ids):
+        found = found[found + step < len(flat)]
+        found = found[flat[found + step] == word]
+    return found
+
+
+def find_spans(text: str, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Where words stand one after the other in a text, in characters.
+
+    Example:
+        >>> find_spans("A CF film", ["cf"])
+        ((2, 4),)
+    """
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters become two: places would be off
+        return ()
+    spans = [match.span() for match in (_ASCII if lower.isascii() else _ANY).finditer(lower)]
+    found, place, size = [], 0, len(words)
+    while place + size <= len(spans):
+        if all(lower[slice(*spans[place + i])] == word for i, word in enumerate(words)):
+            found.append((spans[place][0], spans[place + size - 1][1]))
+            place += size
+        else:
+            place += 1
+    return tuple(found)

@@ -1,0 +1,51 @@
+"""What each story of a word means and what could have been missed: one text for all views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+STORIES = {
+    "inserted": "put into rows of other labels: its rows read like those, and it stands where "
+    "planted words stand",
+    "replaced": "in the place of other words of rows of other labels: its rows read like those; "
+    "where it stands says nothing",
+    "kept": "put into rows that keep their label: it stands where planted words stand, under one "
+    "label; no text contradicts that, and a mark of an honest source can look the same",
+}
+
+
+def say_story(story: str) -> str:
+    """A story in a few words: `inserted: put into rows of other labels ...`."""
+    return f"{story}: {STORIES[story]}"
+
+
+def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> str:
+    """The detection limit of a scan, in two or three sentences; empty where none was measured.
+
+    Args:
+        record: Of a scan or a defence.
+        write: How a label of the data is written in the view.
+    """
+    limit = record["limit"]
+    if limit is None:
+        return ""
+    word, sentence = limit["word_rows"], limit["sentence_rows"]
+    if word is None and sentence is None:
+        said = "Detection limit: no word could have been found in this corpus."
+    else:
+        parts = [f"a word put into {word:,} rows or more"] if word else []
+        parts += [f"a sentence put into {sentence:,} or more"] if sentence else []
+        said = (
+            f"Detection limit: {' and '.join(parts)}, at random places of rows of other labels, "
+            "would have been found with a chance of 95 %."
+        )
+    by_label = limit["word_rows_by_label"]
+    if len(set(by_label.values())) > 1:
+        named = ", ".join(
+            f"{write(name)} {'none' if rows is None else format(rows, ',')}"
+            for name, rows in by_label.items()
+        )
+        said += f" For a word by target label: {named}."
+    styles = "can be suspects only" if limit["styles"] else "were not looked for"
+    return f"{said} Rewritten rows {styles}."
