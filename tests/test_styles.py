@@ -13,7 +13,7 @@ from btu.evidence import find_evidence
 from btu.kinds import judge_rows
 from btu.settings import EvidenceSettings
 from btu.shapes import draw_shape, find_shapes
-from btu.styles import Style, _find_kind, find_styles, judge_style
+from btu.styles import Style, _find_kind, find_styles
 from btu.verdicts import SUSPECT_RATE
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style

@@ -14,6 +14,7 @@ from sklearn.preprocessing import normalize
 from btu.content import Text
 from btu.topics import measure_told_apart, measure_topic
 
+TOPIC_LIKENESS = 0.05  # rows about one thing are more alike than this
 WORDS, FILLER, TOPIC = 60, 40, 30  # of each label, of no label, of one honest source
 OWN = 2 * WORDS + FILLER + TOPIC  # the column of the token under test
 
