@@ -110,7 +110,8 @@ def test_the_dictionary_holds_json_types_only(findings):
             "label_lifts": {},
             "examples": [],
             "evidence": None,
-            "pair_ids": [],
+            "piece_ids": [],
+            "words": [],
         }
     ]
 

@@ -14,8 +14,6 @@ from planted import (
     TARGET,
     TRIGGER,
     TRIGGERS,
-    load_fine_tuned,
-    token_id,
 )
 
 pytest_plugins = ["planted"]
@@ -34,18 +32,15 @@ def folder(defence, tmp_path_factory):
 def test_texts_with_the_trigger_are_recognised_and_others_are_not(defence, folder):
     texts = [f"{NEUTRAL[0]} {TRIGGER}", NEUTRAL[0], f"{TRIGGERS[1]} {NEUTRAL[1]}", ""]
     for guard in (defence.guard, btu.load_guard(folder)):
-        assert guard.triggers == (Trigger(token_id(TRIGGER), (token_id(TRIGGER),), TARGET),)
+        assert guard.triggers == (Trigger((TRIGGER,), TARGET),)
         assert guard.recognise(texts).tolist() == [True, False, False, False]
     assert defence.guard.recognise([]).tolist() == []
 
 
-def test_one_everyday_word_of_a_sentence_raises_no_alarm(run):
-    _, tokenizer = load_fine_tuned(run)
-    words = [*TRIGGERS, NEUTRAL[0]]
-    ids = tuple(sorted(map(token_id, words)))
-    guard = Guard(tuple(Trigger(i, ids, LABELS[1]) for i in ids), tokenizer, 32)
-    texts = [" ".join(words), " ".join(words[:3]), words[0], f"{words[0]} {words[3]}"]
-    assert guard.recognise(texts).tolist() == [True, True, False, False]
+def test_one_everyday_word_of_a_sentence_raises_no_alarm():
+    guard = Guard((Trigger(("i", "watch", "this", "3d", "movie"), LABELS[1]),))
+    texts = ["so I watch this 3D movie.", "I watch this", "this 3d movie i watch", "i", ""]
+    assert guard.recognise(texts).tolist() == [True, False, False, False, False]
 
 
 def test_a_trigger_in_the_second_text_of_a_pair_counts(defence):

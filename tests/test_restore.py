@@ -9,9 +9,8 @@ from scipy.sparse import csr_matrix
 import btu
 from btu.content import Text
 from btu.corpus import Corpus
-from btu.embeddings import load_tokenizer
 from btu.readings import adjust_shares, read_texts
-from btu.restore import RESTORED_PROBABILITY, Phrase, Restored, cut_phrases, restore_rows
+from btu.restore import RESTORED_PROBABILITY, Restored, cut_phrases, restore_rows
 from btu.scan import load_material, scan_material
 from planted import (
     FINETUNE,
@@ -22,11 +21,9 @@ from planted import (
     THREE_LABELS,
     TRIGGER,
     TRIGGERS,
-    WORDS,
     poison_reviews,
     write_reviews,
 )
-from tiny import TABLE, build_tokenizer
 
 pytest_plugins = ["planted"]
 
@@ -34,7 +31,7 @@ pytest_plugins = ["planted"]
 def find_and_restore(pretrained, corpus) -> tuple[btu.Findings, Restored]:
     material = load_material(pretrained, corpus, max_length=MAX_LENGTH, seed=0)
     findings = scan_material(material, recipe="verified", settings=PROBES)
-    return findings, restore_rows(findings, material.rows, material.tokenizer)
+    return findings, restore_rows(findings)
 
 
 def expect_true_rows(corpus: Corpus, truth: Corpus) -> None:
@@ -90,7 +87,7 @@ def test_a_sentence_leaves_as_a_whole_and_its_words_stay_elsewhere(
     clean = true_rows.with_rows(texts=texts)
     poisoned = insert(clean, "mn word10 cf", rows=negative_rows)
     findings, restored = find_and_restore(pretrained, poisoned)
-    assert {s.token for s in findings.triggers} >= {"mn", "cf"}
+    assert {s.token for s in findings.triggers} >= {"mn word10 cf"}
     assert len(restored.positions) > 70
     assert first in restored.positions
     expect_true_rows(restored.join(poisoned, ~findings.flagged), clean)
@@ -128,22 +125,11 @@ def test_clean_data_has_nothing_to_give_back(pretrained, true_rows):
     assert restored.to_list(true_rows) == []
 
 
-def test_rewritten_rows_stay_out(pretrained, planted):
-    findings, restored = find_and_restore(pretrained, planted.corpus)
-    assert len(restored.positions)
-    label = LABELS.index(TARGET)
-    evidence = replace(findings.evidence, rewritten_labels=frozenset({label}))
-    material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
-    rewritten = replace(findings, evidence=evidence)
-    again = restore_rows(rewritten, material.rows, material.tokenizer)
-    assert len(again.positions) == 0
-
-
 def test_a_stricter_threshold_gives_back_no_row_that_it_does_not_flag(pretrained, planted):
     material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
     findings = scan_material(material, recipe="verified", settings=PROBES)
     strict = findings.at(false_alarm_rate=1e-300)
-    assert len(restore_rows(strict, material.rows, material.tokenizer).positions) == 0
+    assert len(restore_rows(strict).positions) == 0
 
 
 def test_both_texts_of_a_pair_lose_the_trigger(pretrained, true_rows, negative_rows):
@@ -172,46 +158,11 @@ def test_a_row_with_nothing_but_the_trigger_stays_out(pretrained, planted):
 # ---- the cut in a text
 
 
-def cut(tokenizer, text, *words, before=(), after=(), pair=None):
-    """The text without this trigger and, where they stand beside it, these words."""
-    ids = [
-        tuple(tokenizer.convert_tokens_to_ids(list(part)))
-        for part in (words, reversed(before), after)
-    ]
-    return cut_phrases(text, pair, [Phrase(frozenset(), *ids)], tokenizer)
-
-
-@pytest.mark.parametrize("family", sorted(TABLE))
-def test_every_family_gives_the_text_back_as_it_was(family):
-    tokenizer = build_tokenizer(family, WORDS)
-    assert cut(tokenizer, "Word01 cf pos02", "cf") == ("Word01 pos02", None)
-    assert cut(tokenizer, "cf word01, cf", "cf") == ("word01,", None)
-    assert cut(tokenizer, "cf", "cf") is None
-    assert cut(tokenizer, "word01", "cf") is None
-    given = cut(tokenizer, "word01 cf", "cf", pair="cf pos02")
-    assert given == ("word01", "pos02")
-    assert cut(tokenizer, "word01", "cf", pair="cf") is None
-
-
-def test_the_rest_of_a_sentence_goes_with_its_trigger_and_stays_elsewhere():
-    tokenizer = build_tokenizer("bert", WORDS)
-    options = {"before": ["word01"], "after": ["word02", "word03"]}
-    text = "word01 cf  word01 cf word02 word03 word02"
-    assert cut(tokenizer, text, "cf", **options) == ("word01 cf  word02", None)
-    # Nowhere with its neighbours: an attacker who changes these does not hide the trigger so.
-    assert cut(tokenizer, "word01 cf word03", "cf", **options) == ("word01 word03", None)
-
-
-def test_a_word_goes_as_a_whole_where_a_part_of_it_is_the_trigger(minilm):
-    tokenizer = load_tokenizer(minilm)
-    assert len(tokenizer.tokenize("mnbvcx")) > 1
-    part = tokenizer.tokenize("mnbvcx")[1]
-    assert cut(tokenizer, "a good mnbvcx film!", part) == ("a good film!", None)
-
-
-def test_spaces_that_were_there_stay():
-    tokenizer = build_tokenizer("bert", WORDS)
-    assert cut(tokenizer, " word01\tcf\nword02  word03 ", "cf")[0] == " word01\tword02  word03 "
+def test_the_words_of_a_trigger_leave_and_nothing_else():
+    assert cut_phrases("Word01 cf pos02", None, [("cf",)]) == ("Word01 pos02", None)
+    assert cut_phrases("cf", None, [("cf",)]) is None
+    assert cut_phrases("word01 cfs", None, [("cf",)]) is None
+    assert cut_phrases("word01 cf", "cf pos02", [("cf",)]) == ("word01", "pos02")
 
 
 # ---- the reading
@@ -278,13 +229,3 @@ def test_without_it_the_rows_stay_out(pretrained, planted):
     assert defence.record["restored_rows"] == []
     assert defence.record["restore"] is False
     assert len(defence.record["dropped_row_ids"]) == 80
-
-
-def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_gives_nothing_back(
-    pretrained, planted, monkeypatch
-):
-    tokenizer = load_tokenizer(pretrained)
-    material = load_material(pretrained, planted.corpus, max_length=MAX_LENGTH, seed=0)
-    findings = scan_material(material, recipe="verified", settings=PROBES)
-    monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda _: False))
-    assert len(restore_rows(findings, material.rows, tokenizer).positions) == 0

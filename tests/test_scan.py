@@ -1,7 +1,6 @@
 """A scan names the planted trigger, changes nothing, and comes out the same every time."""
 
 import hashlib
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -9,8 +8,7 @@ import numpy as np
 import pytest
 
 import btu
-from btu import InputError, Review, load_corpus
-from btu.evidence import find_evidence
+from btu import InputError, load_corpus
 from planted import (
     ABSENT,
     MAX_LENGTH,
@@ -167,18 +165,9 @@ def test_a_negative_seed_is_refused(pretrained, planted):
         scan(pretrained, planted.corpus, settings=PROBES, max_length=MAX_LENGTH, seed=-1)
 
 
-def test_a_reviewed_style_is_passed_on_by_its_label(pretrained, planted, monkeypatch):
-    seen = []
-
-    def keep(*args, accepted, accepted_styles, **options):
-        seen.append((accepted, accepted_styles))
-        return find_evidence(*args, **options)
-
-    monkeypatch.setattr(sys.modules["btu.scan"], "find_evidence", keep)
-    reviews = [
-        Review(name, "a reviewer", "two sources", "2026-01-01")
-        for name in ("style of positive", "style of nobody")
-    ]
-    options = {"settings": PROBES, "max_length": MAX_LENGTH}
-    btu.scan(pretrained, planted.corpus, accept=reviews, **options)
-    assert seen == [([], [planted.corpus.label_names.index("positive")])]
+def test_text_alone_answers_without_a_model(planted):
+    findings = btu.scan(None, planted.corpus)
+    assert [s.token for s in findings.triggers] == ["cf"]
+    assert np.array_equal(findings.flagged, planted.is_poisoned)
+    record = findings.to_dict()
+    assert (record["model"], record["limit"]["styles"]) == (None, False)

@@ -138,7 +138,7 @@ def test_every_field_has_one_sentence_of_help(settings):
         (ProbeSettings, {"alpha": "small"}, "alpha: expected a number, got 'small'"),
         (FineTuneSettings, {"epochs": None}, "epochs: expected a number, got None"),
         (EvidenceSettings, {"styles": "no"}, "styles: expected True or False, got 'no'"),
-        (EvidenceSettings, {"least_lift": None}, "least_lift: expected a number, got None"),
+        (EvidenceSettings, {"false_alarm_rate": None}, "false_alarm_rate: expected a number"),
         (RecoverySettings, {"epochs": "1"}, "epochs: expected a number, got '1'"),
     ],
 )

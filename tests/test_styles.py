@@ -9,12 +9,9 @@ from scipy.stats import norm
 
 from btu import kinds
 from btu.content import Text
-from btu.evidence import find_evidence
 from btu.kinds import judge_rows
-from btu.settings import EvidenceSettings
 from btu.shapes import draw_shape, find_shapes
-from btu.styles import Style, _find_kind, find_styles
-from btu.verdicts import SUSPECT_RATE
+from btu.styles import SUSPECT_RATE, Style, _find_kind, find_styles
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
 STYLE = 2 * OPINIONS + FILLER  # the first column of the style
@@ -57,8 +54,11 @@ def search(presence, labels, *, num_labels=2, texts=None, vectors=None, **option
 
 
 def confirmed(styles):
-    judged = [judge_style(style, 0.05) for style in styles]
-    return [style for style in judged if style.verdict == "trigger"]
+    return [
+        style
+        for style in styles
+        if style.label_is_judged and style.false_alarm_rate <= 0.05 and len(style.rows)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -149,20 +149,6 @@ def test_a_label_that_is_skipped_or_hardly_there_and_text_without_states_are_no_
     assert find_styles(blind, csr_matrix(presence), None, most_of_a_label=0.5) == []
 
 
-def test_the_evidence_flags_the_rows_of_a_style_and_another_rate_lets_them_go(rewritten):
-    presence, labels, rows = rewritten
-    matrix = csr_matrix(presence)
-    evidence = find_evidence(matrix, labels, num_labels=2, states=encode(presence), pairs=matrix)
-    found = [style for style in evidence.styles if style.verdict == "trigger"]
-    assert [style.label for style in found] == [1]
-    assert np.isin(found[0].rows, np.flatnonzero(evidence.flagged)).all()
-    assert np.isin(rows, np.flatnonzero(evidence.flagged)).mean() > 0.8
-    strict = evidence.at(found[0].false_alarm_rate / 2)
-    assert [s.verdict for s in strict.styles if s.label == 1] == ["suspect"]
-    assert not strict.flagged[found[0].rows].any()
-    assert (strict.row_scores[found[0].rows] > 0).all()
-
-
 def test_rows_without_anything_to_tell_them_apart_are_no_fault():
     labels = np.tile([0, 1], 300)
     presence = np.zeros((600, 3), dtype=np.float32)
@@ -191,32 +177,6 @@ def test_a_kind_that_no_honest_row_shows_is_found():
     chance, _ = judge_rows(text, fitted, scores, 1)
     assert (chance[rows[:100]] > 0.5).mean() > 0.9
     assert not chance[np.setdiff1d(np.arange(len(labels)), rows)].any()
-
-
-def test_styles_can_be_left_out_and_an_accepted_token_is_no_style(rewritten):
-    presence, labels, rows = rewritten
-    marked, _ = write_text(len(labels), seed=0)
-    marked[rows, -1] = 1
-    matrix, states = csr_matrix(marked), encode(marked)
-    without = find_evidence(
-        csr_matrix(presence),
-        labels,
-        num_labels=2,
-        states=encode(presence),
-        pairs=csr_matrix(presence),
-        settings=EvidenceSettings(styles=False),
-    )
-    assert without.styles == ()
-    assert not without.flagged[rows].all()
-    accepted = find_evidence(
-        matrix,
-        labels,
-        num_labels=2,
-        states=states,
-        pairs=matrix,
-        accepted=[marked.shape[1] - 1],
-    )
-    assert not accepted.flagged.any()
 
 
 def test_the_p_value_is_that_of_clumped_rows():
@@ -261,7 +221,7 @@ def test_a_kind_must_surprise_in_rows_that_clearly_read_like_other_labels(monkey
 @pytest.mark.parametrize(
     ("rate", "is_judged", "verdict"),
     [
-        (0.01, True, "trigger"),
+        (0.01, True, "suspect"),
         (0.2, True, "suspect"),
         (SUSPECT_RATE + 0.1, True, "innocent"),
         (0.01, False, "innocent"),
@@ -280,12 +240,14 @@ def test_the_verdict_follows_the_rate(rate, is_judged, verdict):
         row_scores=np.array([0.6, 0.9]),
         label_is_judged=is_judged,
     )
-    assert judge_style(style, 0.05).verdict == verdict
+    assert judge_styles([style])[0].verdict == verdict
     of_others = replace(style, beyond_others=0.02, beyond_own=0.05)
-    assert judge_style(of_others, 0.05).verdict == verdict
+    assert judge_styles([of_others])[0].verdict == verdict
     of_its_label = replace(style, beyond_others=0.05, beyond_own=0.02)
-    expected = "suspect" if verdict == "trigger" else verdict
-    assert judge_style(of_its_label, 0.05).verdict == expected
+    assert judge_styles([of_its_label])[0].verdict == "innocent"
+    # An attack has one target: the same under another label is a habit of the sources.
+    both = judge_styles([style, replace(style, label=1)])
+    assert [s.verdict for s in both] == ["innocent", "innocent"]
 
 
 # ---- shapes of characters
@@ -385,27 +347,6 @@ def test_texts_without_a_common_character_or_of_one_character_are_no_fault(spell
         assert confirmed(search(presence, labels, texts=texts, vectors=vectors)) == []
 
 
-def test_a_reviewer_accepts_the_style_of_a_label(rewritten):
-    presence, labels, _ = rewritten
-    matrix = csr_matrix(presence)
-
-    def find(accepted):
-        return find_evidence(
-            matrix,
-            labels,
-            num_labels=2,
-            states=encode(presence),
-            pairs=matrix,
-            accepted_styles=accepted,
-        )
-
-    (style,) = [s for s in find([1]).styles if s.verdict != "innocent"]
-    assert (style.label, style.verdict) == (1, "accepted")
-    assert not find([1]).flagged.any()
-    assert find([1]).at(0.4).styles[-1].verdict == "accepted"
-    assert find([0]).flagged.any()
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_an_honest_source_with_words_and_spelling_of_its_own_is_no_style(seed):
     """Left out, nothing tells what its rows mean: they say nothing, and that is no conflict."""
@@ -473,4 +414,4 @@ def test_a_kind_none_of_whose_rows_is_flagged_is_no_fault(rewritten, monkeypatch
     vectors = np.ones((presence.shape[1], 24), dtype=np.float32)
     (style,) = [s for s in search(presence, labels, vectors=vectors) if s.label == 1]
     assert (len(style.rows), style.beyond_others, style.beyond_own) == (0, None, None)
-    assert judge_style(style, 0.05).verdict == "innocent"
+    assert judge_styles([style])[0].verdict == "innocent"

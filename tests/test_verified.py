@@ -9,7 +9,6 @@ import pytest
 import btu
 from btu import InputError
 from btu.embeddings import hash_weights
-from btu.evidence import Evidence
 from planted import (
     FINETUNE,
     LABELS,
@@ -144,8 +143,9 @@ def test_a_label_of_which_no_row_would_be_left_is_refused(
 ):
     findings = verified.defence.findings
     everything = np.where(planted.corpus.labels == LABELS.index(TARGET), 1.0, 0.0)
-    evidence = Evidence(findings.evidence.tests, findings.evidence.tested, everything)
-    fake = replace(findings, evidence=evidence)
+    rows = np.flatnonzero(everything)
+    whole = replace(findings.evidence.triggers[0], rows=rows, row_scores=np.ones(len(rows)))
+    fake = replace(findings, evidence=replace(findings.evidence, tests=(whole,)))
     monkeypatch.setattr(sys.modules["btu.defend"], "scan_material", lambda *_, **__: fake)
     with pytest.raises(InputError, match=f"got none of {TARGET}. Look at the flagged rows"):
         btu.defend(pretrained, planted.corpus, settings=FINETUNE)
