@@ -11,7 +11,7 @@ from btu import kinds
 from btu.content import Text
 from btu.kinds import judge_rows
 from btu.shapes import draw_shape, find_shapes
-from btu.styles import SUSPECT_RATE, Style, _find_kind, find_styles
+from btu.styles import SUSPECT_RATE, Style, _find_kind, find_styles, judge_styles
 
 OPINIONS, FILLER, OLD = 40, 40, 30  # words of each label, words of none, words of the style
 STYLE = 2 * OPINIONS + FILLER  # the first column of the style
