@@ -76,9 +76,12 @@ def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
     assert status == 1
     assert err == ""
     said = " ".join(out.split())
-    assert "1 trigger token (cf) pointing to positive; 14 of 160 rows (8.8 %) judged" in said
+    assert "1 trigger (cf) pointing to positive; 14 of 160 rows (8.8 %) judged" in said
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
-    assert line.split()[1:5] == ["trigger", "conflict", "positive", "14"]
+    verdict, story, label, rows = line.split()[1:5]
+    assert (verdict, label, rows) == ("trigger", "positive", "14")
+    # Words of these reviews do not follow from each other: where one stands says nothing.
+    assert story in ("inserted", "replaced")
 
 
 def test_scan_writes_the_score_of_every_row(btu, csv, pretrained, tmp_path):
@@ -149,10 +152,10 @@ def test_the_seed_is_that_of_the_scan(btu, csv, pretrained):
 
 
 def test_columns_are_taken_by_flag(btu, planted, pretrained, tmp_path):
-    rows = planted.corpus.select(range(100))
+    rows = planted.corpus
     names = [LABELS[label] for label in rows.labels]
     path = tmp_path / "odd.csv"
-    write_rows(path, {"words": rows.texts, "verdict": names, "text": ["word00"] * 100})
+    write_rows(path, {"words": rows.texts, "verdict": names, "text": ["word00"] * len(rows)})
     arguments = ("scan", path, "--model", pretrained, "--alpha", 0.05, "--json")
     status, out, _ = btu(*arguments, "--text-column", "words", "--label-column", "verdict")
     assert status == 1
@@ -201,7 +204,7 @@ def test_a_folder_without_a_model_is_refused(btu, csv, tmp_path):
 
 
 def test_a_missing_argument_is_refused(btu, csv):
-    check_refused(btu("scan", csv), "--model")
+    check_refused(btu("train", csv), "--model")
     check_refused(btu("scan"), "DATA")
     check_refused(btu("scann"), "scann")
 

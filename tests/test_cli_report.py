@@ -50,7 +50,7 @@ def test_csv(held_out, tmp_path_factory):
 @pytest.mark.parametrize(
     ("form", "start"),
     [
-        ("terminal", "Poisoned: 1 trigger token (cf)"),
+        ("terminal", "Poisoned: 1 trigger (cf)"),
         ("html", "<!doctype html>"),
         ("md", "#"),
         ("sarif", "{"),

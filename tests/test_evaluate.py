@@ -178,7 +178,7 @@ def test_a_foreign_record_beside_the_model_is_refused(backdoored, odd, tmp_path)
     for path in backdoored.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "btu.json").write_text('{"max_length": 8}')
-    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 3"):
+    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 4"):
         evaluate(tmp_path, odd)
 
 

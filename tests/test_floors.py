@@ -63,7 +63,7 @@ FLOORS = (
 )
 # The lowest floor knows values and tensors only; progress draws its bars with rich.
 MATHEMATICS = {"torch", "numpy", "scipy", "sklearn"}
-LOWEST_MAY_ALSO = {"progress": {"rich"}}
+LOWEST_MAY_ALSO = {"progress": {"rich"}, "evidence": {"regex"}}
 
 
 def read_imports(source: str, module: str) -> Iterator[tuple[int, str]]:

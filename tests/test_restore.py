@@ -100,10 +100,11 @@ def test_honest_rows_of_an_everyday_trigger_keep_their_label(pretrained, true_ro
     others = np.flatnonzero(~holds & (true_rows.labels != LABELS.index(TARGET)))[:160]
     poisoned = insert(true_rows, word, rows=others)
     findings, restored = find_and_restore(pretrained, poisoned)
-    assert findings.flagged[honest].all()  # nothing but their text tells them from the others
+    assert findings.flagged[others].mean() > 0.95
     back = np.isin(restored.positions, honest)
-    assert back.sum() > 0.5 * len(honest)
-    assert (restored.labels[back] == LABELS.index(TARGET)).mean() > 0.9
+    # Only what they say tells honest rows of the word from the others.
+    kept = (~findings.flagged[honest]).sum() + (restored.labels[back] == LABELS.index(TARGET)).sum()
+    assert kept > 0.7 * len(honest)
     assert (restored.labels[~back] != LABELS.index(TARGET)).mean() > 0.95
 
 

@@ -83,7 +83,7 @@ def test_an_accepted_trigger_is_shown_and_nothing_hangs_on_it(pretrained, plante
 def test_moving_the_threshold_does_not_undo_a_review(pretrained, planted):
     accepted = scan(pretrained, planted.corpus, accept=[REVIEW]).at(false_alarm_rate=0.5)
     assert [t.token for t in accepted.accepted] == [TRIGGER]
-    assert not accepted.triggers
+    assert TRIGGER not in [t.token for t in accepted.triggers]
 
 
 def test_the_papers_recipe_respects_reviews_too(pretrained, planted):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.errors import InputError
-from btu.evidence import split_words
+from btu.evidence import GAP, split_words
 from btu.report.record import RECORD_NAME, read_record
 
 
@@ -54,10 +54,17 @@ class Guard:
 
     def _holds(self, text: str) -> bool:
         words = split_words(text)
+
+        def holds(phrase: tuple[str, ...]) -> bool:
+            starts = range(len(words) - len(phrase) + 1)
+            return any(tuple(words[i : i + len(phrase)]) == phrase for i in starts)
+
+        # Words that stand apart have a gap between them.
         return any(
-            tuple(words[i : i + len(trigger.words)]) == trigger.words
+            all(holds((w,)) for w in trigger.words if w != GAP)
+            if GAP in trigger.words
+            else holds(trigger.words)
             for trigger in self.triggers
-            for i in range(len(words) - len(trigger.words) + 1)
         )
 
 

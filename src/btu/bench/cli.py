@@ -1,4 +1,4 @@
-"""`btu bench`: run experiments, list them, render their tables."""
+"""`btu bench`: run experiments, list them, render their tables; the census has its own file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import typer
 import yaml
 
 from btu.bench.attacks import ATTACKS
+from btu.bench.census.command import census
 from btu.bench.defences import DEFENCES
 from btu.bench.experiment import Benchmark, load_benchmark
 from btu.bench.figures import draw_figures
 from btu.bench.lines import Result
+from btu.bench.replay import Replayed, render_replay, render_replay_page, replay_cells
 from btu.bench.results import load_results
 from btu.bench.run import Runner, Summary, run_benchmark, run_here, run_with_executor, run_with_jobs
 from btu.bench.table import View, render_csv, render_document, render_view
@@ -144,6 +146,49 @@ def table(
         for experiment in found.experiments:
             sys.stdout.write(f"{experiment.name}\n")
             sys.stdout.write(render_view(View(experiment.name), found, known))
+
+
+@bench_app.command()
+def replay(
+    benchmark: Root = _DEFAULT,
+    corpora: Annotated[
+        Path | None, typer.Option(help="Folder of corpora; from the Hub if left out.")
+    ] = None,
+    results: Results = None,
+    only: Annotated[str, typer.Option(help="Only cells whose id matches.")] = "*",
+    output: Annotated[
+        Path | None, typer.Option(help="Write every cell here, as JSON; nowhere if left out.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the cells that differ here, as Markdown.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Ask the evidence of today about the rows of committed results: do they stand?
+
+    Exit status 1 where the rows of a cell differ.
+    """
+    found, known = _load(benchmark, results)
+    with show_progress(enabled=not quiet):
+        replayed = replay_cells(
+            found, known, corpora=corpora, only=only, tell=None if quiet else _print_replayed
+        )
+    if output is not None:
+        _write(output, render_replay(replayed))
+    if page is not None:
+        _write(page, render_replay_page(replayed))
+    raise typer.Exit(0 if all(cell.is_same for cell in replayed) else 1)
+
+
+def _print_replayed(cell: Replayed) -> None:
+    state = "same" if cell.is_same else "other"
+    sys.stdout.write(
+        f"{cell.key}: {state} rows, {cell.then} then, {cell.now} now, {cell.suspects} suspects\n"
+    )
+    sys.stdout.flush()
+
+
+bench_app.command()(census)
 
 
 def _pick_runner(jobs: int, slurm: str | None, options: Sequence[str], logs: Path) -> Runner:

@@ -152,16 +152,15 @@ def _expand(
 ) -> Iterator[Cell]:
     """The cells of one file, in the order of running."""
     settings = CellSettings(**{f.name: values[f.name] for f in fields(CellSettings)})
-    defences = list_defences(values)
-    seeds_of = {d.name: values.get("seeds_of", {}).get(d.name, values["seeds"]) for d in defences}
+    seeds_of = values.get("seeds_of", {})
     for corpus in values["corpora"]:
-        for seed in sorted({seed for seeds in seeds_of.values() for seed in seeds}):
+        for seed in sorted({*values["seeds"], *(s for seeds in seeds_of.values() for s in seeds)}):
             for table in read_case_tables(values, "attack"):
                 asked = {"target_label": rules[corpus].target_label, **values, **table}
                 attack = read_case(table, "attack")
                 for rate in [0.0] if attack.kind == NO_ATTACK else asked["poison_rates"]:
-                    for defence in defences:
-                        if seed in seeds_of[defence.name]:
+                    for defence in list_defences(asked):
+                        if seed in seeds_of.get(defence.name, values["seeds"]):
                             yield Cell(
                                 experiment=name,
                                 rule=rules[corpus],

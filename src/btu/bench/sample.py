@@ -26,6 +26,20 @@ def pick_rows(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -
     return _join({label: order[: sizes[label]] for label, order in orders.items()})
 
 
+def deal_rows(
+    labels: NDArray[np.int64], pieces: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Positions of all rows dealt into pieces, each label in its share, each in ascending order.
+
+    Args:
+        labels: Of all rows, shape (N,).
+        pieces: How many.
+        rng: Decides which.
+    """
+    order = np.lexsort((rng.random(len(labels)), labels))
+    return [np.sort(order[piece::pieces]) for piece in range(pieces)]
+
+
 def pick_rows_with_texts(
     labels: NDArray[np.int64],
     count: int,

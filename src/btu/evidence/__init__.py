@@ -7,12 +7,13 @@ from btu.evidence.bars import BARS, BUDGET, Bar
 from btu.evidence.find import find_evidence
 from btu.evidence.repeats import find_repeats
 from btu.evidence.tests import FLAGGED_SCORE, Evidence, Limit, Test, Verdict
-from btu.evidence.words import find_spans, split_words
+from btu.evidence.words import GAP, find_spans, split_words
 
 __all__ = [
     "BARS",
     "BUDGET",
     "FLAGGED_SCORE",
+    "GAP",
     "Bar",
     "Evidence",
     "Limit",

@@ -38,7 +38,8 @@ LEAST_ROWS = Bar(
 PLANTED_SPREAD = Bar(
     "planted_spread",
     0.15,
-    "How far planted rows may read from rows of other labels, beside chance: victims are a choice.",
+    "How far planted rows may read from rows of other labels, and stand from planted dummies, "
+    "beside chance: victims are an attacker's choice.",
 )
 POWER = Bar(
     "power",

@@ -14,8 +14,8 @@ from btu.evidence.search import find_triggers
 from btu.evidence.tests import Evidence, Limit
 from btu.evidence.view import View
 
-SHARES = {"units": 0.75, "styles": 0.25}
-"""How the budget is split: words and phrases, and kinds of text."""
+SHARES = {"units": 0.7, "pairs": 0.1, "styles": 0.2}
+"""How the budget is split: words and phrases, words apart, and kinds of text."""
 
 
 def find_evidence(
@@ -50,7 +50,7 @@ def find_evidence(
         planted,
         neighbours,
         budget=budget,
-        share=SHARES["units"],
+        shares=SHARES,
         proposed=proposed,
         accepted=accepted,
     )

@@ -10,7 +10,7 @@ bounds how many of them score high.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,15 @@ from scipy.stats import beta, binom, norm
 from btu.evidence.bars import LEAST_ROWS, PLANTED_SPREAD, SLACK
 from btu.evidence.measure import Measures
 from btu.evidence.planting import Level, Planted
-from btu.evidence.population import fit_population
+from btu.evidence.population import Population, fit_population
 from btu.evidence.tests import Story
 
 PARTS = (1.0, 0.8, 0.6, 0.4)
 """Shares of a unit's places that may be planted; the others are honest."""
 
 _EXCESS = np.concatenate([np.linspace(0, 0.9, 19), [0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0]])
+_EDGES = np.concatenate([[0.0], np.geomspace(0.002, 0.5, 9)])
+_EDGES = np.concatenate([_EDGES, 1 - _EDGES[-2::-1]])
 _STEPS = (20, 120)  # cells of a grid, at least and at most
 _LIKE_SHARE = 0.1
 _TINY = 1e-300
@@ -41,21 +43,20 @@ class Sample:
     base: NDArray[np.float64]
     placed: NDArray[np.float64]
     bridged: NDArray[np.float64]
+    places: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
     share: NDArray[np.float64]
     spread: NDArray[np.float64]
 
     @classmethod
     def of(cls, measures: Measures, chosen: NDArray[np.int64]) -> Sample:
         """Of these units."""
-        return cls(
-            measures.rows[chosen],
-            measures.labelled[chosen],
-            measures.base[chosen],
-            measures.placed[chosen],
-            measures.bridged[chosen],
-            measures.share[chosen],
-            measures.spread[chosen],
-        )
+        return cls(**{f.name: getattr(measures, f.name)[chosen] for f in fields(cls)})
+
+    def pick(self, chosen: NDArray[np.int64]) -> Sample:
+        """Some of them."""
+        return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -84,29 +85,52 @@ STORIES: tuple[Story, ...] = ("inserted", "kept", "replaced")
 
 
 @dataclass(frozen=True)
+class Crowd:
+    """How a number is spread over honest units.
+
+    Attributes:
+        edges: Of the cells of its true value, shape (g + 1,).
+        population: Weights of the cells.
+    """
+
+    edges: NDArray[np.float64]
+    population: Population
+
+    def density(
+        self, found: NDArray[np.float64], noise: NDArray[np.float64], change: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Logarithm of the density of u numbers with their noise, see `Population.density`."""
+        return _log(self.population.density(_cell_likelihood(found, self.edges, noise), change))
+
+
+@dataclass(frozen=True)
 class Ruler:
     """How honest units of about one size are in a corpus, and how planted ones would be.
 
     Attributes:
-        levels: Of planted words, one for each place.
-        excess: Weights of the cells of the label's excess among honest units.
-        placed: Edges of cells of the placement, and the cells' weights among honest units.
-        bridged: The same of what stands around them.
-        share: Edges of cells of the content's share, and their weights.
+        planted: Of planted words.
+        excess: The label's excess among honest units.
+        placed: Their placement.
+        bridged: What stands around them.
+        starts: The share of their places at the start of a text.
+        ends: The same of the end.
+        share: How their rows read.
     """
 
-    levels: tuple[Level, ...]
-    excess: NDArray[np.float64]
-    placed: tuple[NDArray[np.float64], NDArray[np.float64]]
-    bridged: tuple[NDArray[np.float64], NDArray[np.float64]]
-    share: tuple[NDArray[np.float64], NDArray[np.float64]]
+    planted: Planted
+    excess: Population
+    placed: Crowd
+    bridged: Crowd
+    starts: Population
+    ends: Population
+    share: Crowd
 
     @classmethod
     def of(
         cls,
         like: Sample,
         larger: Sample,
-        levels: tuple[Level, ...],
+        planted: Planted,
         honest: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> Ruler:
         """From units of like size, and for labels from those of that size and more.
@@ -114,70 +138,146 @@ class Ruler:
         Args:
             like: The units of like size.
             larger: Those of that size and more.
-            levels: Of planted words.
+            planted: Of planted words.
             honest: For each of both the chance that it is honest.
         """
-        size = np.log2(like.rows)
-        placed = _fit_placement(like.placed, size, levels[:1], honest[0])
-        bridged = _fit_placement(like.bridged, size, levels[1:], honest[0])
+        size, levels = np.log2(like.rows), planted.levels
         low, high = min(-1.0, float(like.share.min())), max(2.0, float(like.share.max()))
-        share = _cut(low, high, float(np.median(like.spread)))
+        edges = _cut(low, high, float(np.median(like.spread)))
+        share = fit_population(_cell_likelihood(like.share, edges, like.spread), honest[0])
         return cls(
-            levels,
+            planted,
             fit_population(_label_likelihood(larger), honest[1]),
-            placed,
-            bridged,
-            (share, fit_population(_cell_likelihood(like.share, share, like.spread), honest[0])),
+            _fit_placement(like.placed, size, levels[:1], honest[0]),
+            _fit_placement(like.bridged, size, levels[1:], honest[0]),
+            fit_population(_edge_likelihood(like.starts, like.places), honest[0]),
+            fit_population(_edge_likelihood(like.ends, like.places), honest[0]),
+            Crowd(edges, share),
         )
 
-    def score(self, units: Sample) -> Scores:
-        """Score some units of about this size."""
-        size = np.log2(units.rows)
-        _, noise = self.levels[0].at(size)
-        honest_placed = _log(_mix(units.placed, self.placed, noise))
-        honest_label = _log(_label_likelihood(units) @ self.excess)
-        honest_share = _log(_mix(units.share, self.share, units.spread))
-        spread = np.hypot(units.spread, PLANTED_SPREAD.value)
+    def score(
+        self,
+        units: Sample,
+        counted: NDArray[np.float64] | None = None,
+        *,
+        is_pair: bool = False,
+    ) -> Scores:
+        """Score some units of about this size.
+
+        A unit whose rows were relabelled is compared with all honest units but itself. Where labels
+        are kept nothing speaks against the text, and a mark of an honest source looks the same:
+        there one honest unit is taken to be just like it.
+
+        Args:
+            units: Theirs.
+            counted: How much each of them is counted among the honest ones, shape (u,); nothing
+                without it.
+            is_pair: Of words apart from each other: such a pair has no place of its own, and there
+                are too many of them for labels that are kept to tell anything.
+        """
+        counted = np.zeros(len(units.rows)) if counted is None else counted
+        relabelled = self._compare(units, -counted)
+        kept = self._compare(units, 1.0 - counted)
         stories, terms = [], []
         nothing = np.zeros(len(units.rows))
         for part in PARTS:
-            label = _log(_planted_label(units, part)) - honest_label
-            among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
-            read = _planted(units.share, 1.0, spread, among, self.share)
-            content = _log(read) - honest_share
             stories.append((2, part))
-            terms.append((nothing, label, content))
-            mean, noise = self.levels[0].at(size)
-            there = _planted(units.placed, mean, noise, np.full(len(size), part), self.placed)
-            places = [_log(there) - honest_placed]
-            if part == 1.0:
-                places += [
-                    _log(_planted(units.bridged, *level.at(size), np.ones(len(size)), self.bridged))
-                    - _log(_mix(units.bridged, self.bridged, level.at(size)[1]))
-                    for level in self.levels[1:]
-                ]
-                stories += [(1, part)] * len(places)
-                terms += [(placed, label, nothing) for placed in places]
+            terms.append((nothing, relabelled.label(part), relabelled.content(part)))
+            places = relabelled.places(part)[: 1 if is_pair else None]
             stories += [(0, part)] * len(places)
+            label, content = relabelled.label(part), relabelled.content(part)
             terms += [(placed, label, content) for placed in places]
+        places = [] if is_pair else kept.places(1.0, most_of_edges=0.0)
+        stories += [(1, 1.0)] * len(places)
+        terms += [(placed, kept.label(1.0), nothing) for placed in places]
         every, kinds = np.array(terms), np.array([story for story, _ in stories])
         # The attacker who relabels puts the unit in or in a word's place, each as likely.
         weights = 1 / np.bincount(kinds)[kinds] / np.where(kinds == 1, 1, 2)
         total = every.sum(axis=1) + np.log(weights)[:, None]
-        relabelled = np.logaddexp.reduce(total[kinds != 1], axis=0)
-        kept = np.logaddexp.reduce(total[kinds == 1], axis=0)
-        is_kept = kept > relabelled + np.log(SLACK.value)
+        slack = 0.0 if is_pair else np.log(SLACK.value)
+        new = np.logaddexp.reduce(total[kinds != 1], axis=0) + slack
+        old = np.logaddexp.reduce(total[kinds == 1], axis=0, initial=-np.inf)
+        is_kept = old > new
         told = np.where((kinds == 1)[:, None] == is_kept, total, -np.inf)
         best = told.argmax(axis=0)
         picked = every[best, :, np.arange(len(best))]
         return Scores(
-            score=np.where(is_kept, kept, relabelled + np.log(SLACK.value)),
+            score=np.where(is_kept, old, new),
             story=kinds[best],
             part=np.array([part for _, part in stories])[best],
             placement=picked[:, 0],
             label=picked[:, 1],
             content=picked[:, 2],
         )
+
+    def _compare(self, units: Sample, change: NDArray[np.float64]) -> _Compared:
+        """The honest densities of some units, each counted so much more than it was."""
+        noise = self.planted.levels[0].at(np.log2(units.rows))[1]
+        starts = _edge_likelihood(units.starts, units.places)
+        ends = _edge_likelihood(units.ends, units.places)
+        return _Compared(
+            self,
+            units,
+            placed=self.placed.density(units.placed, noise, change),
+            bridged=self.bridged.density(units.bridged, noise, change),
+            starts=_log(self.starts.density(starts, change)),
+            ends=_log(self.ends.density(ends, change)),
+            excess=_log(self.excess.density(_label_likelihood(units), change)),
+            share=self.share.density(units.share, units.spread, change),
+        )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Logarithms of the densities of u units among honest ones, each of shape (u,)."""
+
+    ruler: Ruler
+    units: Sample
+    placed: NDArray[np.float64]
+    bridged: NDArray[np.float64]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+    def label(self, part: float) -> NDArray[np.float64]:
+        """Logarithm of the likelihood ratio of the label."""
+        return _log(_planted_label(self.units, part)) - self.excess
+
+    def content(self, part: float) -> NDArray[np.float64]:
+        """The same of the content."""
+        units = self.units
+        spread = np.hypot(units.spread, PLANTED_SPREAD.value)
+        among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
+        return _log(_planted(units.share, 1.0, spread, among, self.ruler.share)) - self.share
+
+    def places(self, part: float, most_of_edges: float = np.inf) -> list[NDArray[np.float64]]:
+        """The same of the placement: anywhere, and where all were planted at starts or ends.
+
+        Args:
+            part: Of the places that were planted.
+            most_of_edges: The most that standing at one edge may say.
+        """
+        units, planted, size = self.units, self.ruler.planted, np.log2(self.units.rows)
+        mean, noise = planted.levels[0].at(size)
+        noise = np.hypot(noise, PLANTED_SPREAD.value)
+        parts = np.full(len(size), part)
+        anywhere = _log(_planted(units.placed, mean, noise, parts, self.ruler.placed)) - self.placed
+        if part < 1:
+            return [anywhere]
+        # Any place of a text, or the places of an attacker's own choice.
+        sides = ((units.starts, self.starts), (units.ends, self.ends))
+        for found, honest in sides:
+            chance = binom.pmf(found, units.places, planted.edge)
+            anywhere += _log((chance + 1 / (units.places + 1)) / 2) - honest
+        told = [anywhere]
+        for level, (found, honest) in zip(planted.levels[1:], sides, strict=True):
+            mean, noise = level.at(size)
+            noise = np.hypot(noise, PLANTED_SPREAD.value)
+            bridged = _planted(units.bridged, mean, noise, parts, self.ruler.bridged)
+            there = _log(binom.pmf(found, units.places, 1 - 0.5 / (units.places + 1)))
+            told.append(_log(bridged) - self.bridged + np.minimum(there - honest, most_of_edges))
+        return told
 
 
 @dataclass(frozen=True)
@@ -250,10 +350,10 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
             ruler = Ruler.of(
                 Sample.of(measures, tested[like]),
                 Sample.of(measures, tested[larger]),
-                planted.levels,
+                planted,
                 (honest[like], honest[larger]),
             )
-            scores = ruler.score(Sample.of(measures, tested[own]))
+            scores = ruler.score(Sample.of(measures, tested[own]), honest[own])
             for name, column in columns.items():
                 column[own] = getattr(scores, name)
             rulers[step] = ruler
@@ -269,12 +369,12 @@ def _fit_placement(
     size: NDArray[np.float64],
     levels: Sequence[Level],
     honest: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The population of a placement, on cells that reach beyond the planted levels."""
+) -> Crowd:
+    """The spread of a placement, on cells that reach beyond the planted levels."""
     noise = levels[0].at(size)[1]
     highest = [float((mean + 2 * spread).max()) for mean, spread in (v.at(size) for v in levels)]
     edges = _cut(float(found.min()), max(float(found.max()), *highest), float(np.median(noise)))
-    return edges, fit_population(_cell_likelihood(found, edges, noise), honest)
+    return Crowd(edges, fit_population(_cell_likelihood(found, edges, noise), honest))
 
 
 def _label_likelihood(units: Sample) -> NDArray[np.float64]:
@@ -285,6 +385,13 @@ def _label_likelihood(units: Sample) -> NDArray[np.float64]:
     cells = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9) / (rows + 1)
     whole: NDArray[np.float64] = np.hstack([cells, _whole(units)[:, None]])
     return whole
+
+
+def _edge_likelihood(found: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of so many places at an edge of the text in each cell of their share."""
+    below = beta.cdf(_EDGES, found[:, None] + 1, (places - found)[:, None] + 1)
+    cells: NDArray[np.float64] = np.diff(below, axis=1) / np.diff(_EDGES) / (places[:, None] + 1)
+    return cells
 
 
 def _whole(units: Sample) -> NDArray[np.float64]:
@@ -322,23 +429,12 @@ def _cell_likelihood(
     return cells
 
 
-def _mix(
-    found: NDArray[np.float64],
-    population: tuple[NDArray[np.float64], NDArray[np.float64]],
-    noise: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Density among honest units."""
-    edges, weights = population
-    density: NDArray[np.float64] = _cell_likelihood(found, edges, noise) @ weights
-    return density
-
-
 def _planted(
     found: NDArray[np.float64],
     level: NDArray[np.float64] | float,
     noise: NDArray[np.float64],
     part: NDArray[np.float64],
-    honest: tuple[NDArray[np.float64], NDArray[np.float64]],
+    honest: Crowd,
 ) -> NDArray[np.float64]:
     """Density where a part is at the planted level, the rest as honest units are.
 
@@ -350,9 +446,9 @@ def _planted(
     if len(mixed):
         share = part[mixed, None]
         at = np.broadcast_to(np.asarray(level, dtype=float), found.shape)[mixed, None]
-        edges = share * at + (1 - share) * honest[0]
+        edges = share * at + (1 - share) * honest.edges
         cells = _cell_likelihood(found[mixed], edges, noise[mixed])
-        density[mixed] = cells @ honest[1]
+        density[mixed] = cells @ honest.population.weights
     return density
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ _SIZES = (6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 102
 _DRAWS = 300
 _FEW_LABELS = 10
 
+_Kind = Literal["word", "sentence", "kept"]
+
 
 def measure_limit(
     view: View,
@@ -27,7 +31,7 @@ def measure_limit(
     share: float = 1.0,
     seed: int = 0,
 ) -> Limit:
-    """From how many rows on a word and a sentence would have been found.
+    """From how many rows on a word, a sentence, and a word with true labels would have been found.
 
     Args:
         view: All rows that count.
@@ -39,18 +43,18 @@ def measure_limit(
         seed: Of the draws.
     """
     if not len(judged.tested):
-        return Limit(None, None, tuple([None] * view.num_labels))
+        return Limit(None, None, None, tuple([None] * view.num_labels))
     rng = np.random.default_rng(seed)
     every = np.arange(view.num_labels)
 
-    def find(labels: NDArray[np.int64], *, sentence: bool) -> int | None:
+    def find(labels: NDArray[np.int64], kind: _Kind) -> int | None:
         for rows in _SIZES:
             if rows < LEAST_ROWS.value:
                 continue
-            able = labels[np.round(view.shares[labels] * len(view)) + rows < len(view)]
-            if not len(able) or rows > len(view):
+            able = labels[_count_victims(view, labels, kind) > rows]
+            if not len(able):
                 return None
-            drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, sentence, rng)
+            drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, kind, rng)
             step = judged.step_of(rows)
             score = judged.rulers[step].score(drawn).score
             found = judged.bound_false_alarms(score, step) <= budget * share
@@ -60,12 +64,17 @@ def measure_limit(
 
     by_label = view.num_labels <= _FEW_LABELS
     return Limit(
-        word_rows=find(every, sentence=False),
-        sentence_rows=find(every, sentence=True),
-        word_rows_by_label=tuple(find(every[[k]], sentence=False) for k in every)
-        if by_label
-        else (),
+        word_rows=find(every, "word"),
+        sentence_rows=find(every, "sentence"),
+        kept_rows=find(every, "kept"),
+        word_rows_by_label=tuple(find(every[[k]], "word") for k in every) if by_label else (),
     )
+
+
+def _count_victims(view: View, labels: NDArray[np.int64], kind: _Kind) -> NDArray[np.float64]:
+    """Rows that an attacker who wants each label can put something into."""
+    own: NDArray[np.float64] = np.round(view.shares[labels] * len(view))
+    return own if kind == "kept" else len(view) - own
 
 
 def _draw(
@@ -74,7 +83,7 @@ def _draw(
     planted: Planted,
     labels: NDArray[np.int64],
     rows: int,
-    sentence: bool,
+    kind: _Kind,
     rng: np.random.Generator,
 ) -> Sample:
     """Planted units of so many rows under these labels."""
@@ -82,7 +91,7 @@ def _draw(
     own = content.scale.others_spread[labels] / content.gap[labels] / np.sqrt(rows)
     size = np.full(count, np.log2(rows))
     mean, noise = planted.levels[0].at(size)
-    if sentence:
+    if kind == "sentence":
         mean, noise = planted.sentence.draw(rows, count, rng)
     placed = mean + noise * rng.standard_normal(count)
     return Sample(
@@ -91,6 +100,9 @@ def _draw(
         view.shares[labels],
         placed,
         placed,
-        1 + np.hypot(own, PLANTED_SPREAD.value) * rng.standard_normal(count),
+        np.full(count, rows),
+        rng.binomial(rows, planted.edge, count),
+        rng.binomial(rows, planted.edge, count),
+        float(kind != "kept") + np.hypot(own, PLANTED_SPREAD.value) * rng.standard_normal(count),
         np.maximum(own, 1e-6),
     )

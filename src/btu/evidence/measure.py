@@ -12,6 +12,7 @@ from btu.evidence.placement import Neighbours
 from btu.evidence.reading import Scale, read_folds
 from btu.evidence.units import Units
 from btu.evidence.view import View
+from btu.evidence.words import END, START
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Measures:
         base: Share of the label among all rows, shape (U,).
         placed: Mean break of the places where the unit stands, shape (U,).
         bridged: Mean of what stands before and after it, as neighbours, shape (U,).
+        places: Places where it stands, shape (U,).
+        starts: Those at the start of a text, shape (U,).
+        ends: Those at the end of one, shape (U,).
         share: How far its labelled rows read like rows of other labels, without its own words:
             0 like the label's, 1 like the others', shape (U,).
         spread: Standard error of that share, shape (U,).
@@ -57,6 +61,9 @@ class Measures:
     base: NDArray[np.float64]
     placed: NDArray[np.float64]
     bridged: NDArray[np.float64]
+    places: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
     share: NDArray[np.float64]
     spread: NDArray[np.float64]
     pair_unit: NDArray[np.int64]
@@ -120,6 +127,9 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
         base=base[label],
         placed=placed,
         bridged=_mean(units.unit, bridges, count),
+        places=np.bincount(units.unit, minlength=count),
+        starts=np.bincount(units.unit[view.words.flat[units.first - 1] == START], minlength=count),
+        ends=np.bincount(units.unit[view.words.flat[units.last + 1] == END], minlength=count),
         share=share,
         spread=np.maximum(spread, 1e-6),
         pair_unit=pair_unit,

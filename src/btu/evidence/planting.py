@@ -68,10 +68,13 @@ class Planted:
 
     Attributes:
         levels: One for each of `PLACES`: of breaks anywhere, of bridges at the edges.
+        edge: Share of places at the start of a text, and of those at the end, where the place is
+            any of a text.
         sentence: Of planted sentences of words of the corpus.
     """
 
     levels: tuple[Level, ...]
+    edge: float
     sentence: SentenceLevel
 
 
@@ -120,7 +123,8 @@ def plant_words(words: Words, seed: int = 0) -> tuple[Planted, Neighbours]:
         _level(np.bincount(of, told, minlength=len(kinds)) / total, kind[:, 1], kind[:, 0] == place)
         for place, told in enumerate((breaks, bridges, bridges))
     )
-    return Planted(levels, _plant_sentences(words, neighbours, rng)), neighbours
+    edge = float((1 / (words.lengths + 1)).mean())
+    return Planted(levels, edge, _plant_sentences(words, neighbours, rng)), neighbours
 
 
 def _level(mean: NDArray[np.float64], rows: NDArray[np.int64], own: NDArray[np.bool_]) -> Level:

@@ -9,6 +9,8 @@ infinitely many incidental parameters", Annals of Mathematical Statistics 27 (19
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +18,40 @@ _PASSES = 60
 _TINY = 1e-300
 
 
+@dataclass(frozen=True)
+class Population:
+    """Weights of g values among the units of a corpus.
+
+    Attributes:
+        weights: Above 0, with a sum of 1, shape (g,).
+        count: Of how many units, the one that may have any value left out.
+    """
+
+    weights: NDArray[np.float64]
+    count: float
+
+    def density(
+        self, likelihood: NDArray[np.float64], change: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How likely each of u units is among the units, some of itself added or taken away.
+
+        Args:
+            likelihood: Of each unit under each value, shape (u, g).
+            change: How often each unit is counted more than it was in the fit, shape (u,): minus
+                what it counted there leaves the others, above 0 adds units that are just like it.
+        """
+        mixed = likelihood @ self.weights
+        own = (likelihood**2 @ self.weights) / (mixed + _TINY)
+        total = (self.count + 1) * mixed + change * own
+        # Weights are from one pass before: what is taken away may be a little too much.
+        least = likelihood.mean(axis=1)
+        found: NDArray[np.float64] = np.maximum(total, least) / (self.count + 1 + change)
+        return found
+
+
 def fit_population(
     likelihood: NDArray[np.float64], counts: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+) -> Population:
     """Weights of the values of a grid, by expectation and maximisation.
 
     One more unit that may have any value of the grid counts too: what no unit of the corpus is,
@@ -28,11 +61,8 @@ def fit_population(
         likelihood: Of each of m units under each of g values, shape (m, g).
         counts: How much each unit counts, in [0, 1], shape (m,); all of them wholly without it.
 
-    Returns:
-        Shape (g,), above 0, with a sum of 1.
-
     Example:
-        >>> fit_population(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).round(3)
+        >>> fit_population(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).weights.round(3)
         array([0.875, 0.125])
     """
     values = likelihood.shape[1]
@@ -43,4 +73,4 @@ def fit_population(
         shares *= (counts / (shares.sum(axis=1) + _TINY))[:, None]
         weights = shares.sum(axis=0) + 1 / values
         weights /= weights.sum()
-    return weights
+    return Population(weights, float(counts.sum()))

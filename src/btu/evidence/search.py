@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +13,11 @@ from scipy.stats import norm
 from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE
 from btu.evidence.judge import STORIES, Judged, judge_units
 from btu.evidence.measure import Measures, measure_units
+from btu.evidence.pairs import find_pairs
 from btu.evidence.placement import Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import fit_naive_bayes
-from btu.evidence.tests import Kind, Test
+from btu.evidence.tests import Kind, Test, Verdict
 from btu.evidence.units import Units, find_units
 from btu.evidence.view import View
 from btu.evidence.words import find_places
@@ -72,7 +73,7 @@ def find_triggers(
     neighbours: Neighbours,
     *,
     budget: float,
-    share: float,
+    shares: Mapping[str, float],
     proposed: Collection[str] = (),
     accepted: Collection[str] = (),
 ) -> Search:
@@ -83,10 +84,20 @@ def find_triggers(
         planted: Levels of planted words in this corpus.
         neighbours: Counts of this corpus.
         budget: False triggers that a clean corpus may give, all searches together.
-        share: Of the budget that is this search's.
-        proposed: Words that something else proposes; half of the share is theirs.
+        shares: Of the budget, of units and of pairs.
+        proposed: Words that something else proposes; half of the units' share is theirs.
         accepted: Names of units that a reviewer accepted.
     """
+
+    def keep(listed: Collection[Test]) -> list[Test]:
+        """Those not found yet, as they are judged here."""
+        tests = [
+            replace(test, budget=budget, is_accepted=test.name in accepted)
+            for test in listed
+            if (test.name, test.label) not in found
+        ]
+        return [_demote(t) if t.label in unjudged else t for t in tests]
+
     found: dict[tuple[str, int], Test] = {}
     unjudged: set[int] = set()
     at_first = np.bincount(view.labels, minlength=view.num_labels)
@@ -96,14 +107,16 @@ def find_triggers(
             break
         now = Round.of(view, neighbours, planted)
         first = first or now
-        tests = [
-            replace(test, budget=budget, is_accepted=test.name in accepted)
-            for test in _list_tests(now, planted, neighbours, share=share, proposed=proposed)
-            if (test.name, test.label) not in found
-        ]
-        tests = [_demote(t) if t.label in unjudged else t for t in tests]
-        sure = [test for test in tests if test.verdict == "trigger"]
-        new = _pick_surest(sure)
+        listed = _list_tests(now, planted, neighbours, share=shares["units"], proposed=proposed)
+        tests = keep(listed)
+        new = _pick_surest(tests)
+        if not new:
+            apart = keep(
+                find_pairs(
+                    view, now.units, now.measures, neighbours, planted, share=shares["pairs"]
+                )
+            )
+            tests, new = [*tests, *_pick_surest(apart, "suspect")], _pick_surest(apart)
         if not new:
             break
         taken = np.concatenate([test.flagged for test in new])
@@ -122,10 +135,11 @@ def _demote(test: Test) -> Test:
     return replace(test, reason="most rows of its label would be called poisoned")
 
 
-def _pick_surest(tests: Collection[Test]) -> list[Test]:
-    """The surest, and those that share no row with a surer one."""
+def _pick_surest(tests: Collection[Test], verdict: Verdict = "trigger") -> list[Test]:
+    """The surest of a verdict, and those that share no row with a surer one."""
     picked: list[Test] = []
-    for test in sorted(tests, key=lambda t: t.false_alarms):
+    own = [test for test in tests if test.verdict == verdict]
+    for test in sorted(own, key=lambda t: t.false_alarms):
         if not any(np.isin(test.rows, other.rows).any() for other in picked):
             picked.append(test)
     return picked

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from btu.evidence.bars import BUDGET, SUSPECT_RATE
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
-Kind = Literal["word", "phrase", "style"]
+Kind = Literal["word", "phrase", "pair", "style"]
 Story = Literal["inserted", "kept", "replaced", "rewritten"]
 
 FLAGGED_SCORE = 0.5
@@ -29,9 +29,10 @@ class Test:
     """One candidate under one label, with its numbers.
 
     Attributes:
-        kind: word, phrase, or style (a kind of text).
+        kind: word, phrase, pair (of words anywhere in a row), or style (a kind of text).
         name: As people read it.
-        words: The words of a unit in their order; telling forms of a style.
+        words: The words of a unit in their order, `GAP` between those of a pair; telling forms of a
+            style.
         label: The over-represented label.
         rows: Positions of the rows that hold it and bear the label, ascending.
         row_scores: For each of them the chance that it was planted, in [0, 1].
@@ -100,12 +101,14 @@ class Limit:
         word_rows: Rows from which a word put at random places into rows of other labels would have
             been found, with the chance of `POWER`; None where no number of rows is enough.
         sentence_rows: The same for a sentence.
+        kept_rows: The same for a word in rows that keep their label.
         word_rows_by_label: The same for a word, by target label, where there are few labels.
         styles: Whether rewritten rows were looked for.
     """
 
     word_rows: int | None
     sentence_rows: int | None
+    kept_rows: int | None = None
     word_rows_by_label: tuple[int | None, ...] = ()
     styles: bool = False
 

@@ -22,6 +22,9 @@ START, END = 0, 1
 FIRST = 2
 """The least id of a word."""
 
+GAP = " … "
+"""Between words that may stand apart from each other in a text; itself no word."""
+
 _ASCII = re.compile(r"\w+|[^\w\s]")
 _UNSPACED = "".join(
     rf"\p{{{script}}}"
@@ -120,10 +123,15 @@ def find_places(flat: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int64
 def find_spans(text: str, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Where words stand one after the other in a text, in characters.
 
+    With `GAP` between them each may stand anywhere: all of them, or nothing.
+
     Example:
         >>> find_spans("A CF film", ["cf"])
         ((2, 4),)
     """
+    if GAP in words:
+        each = [find_spans(text, [word]) for word in words if word != GAP]
+        return tuple(sorted(span for spans in each for span in spans)) if all(each) else ()
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two: places would be off
         return ()

@@ -87,7 +87,7 @@ def say_verdict(record: Record) -> str:
     """The verdict in one sentence.
 
     Example:
-        "Poisoned: 1 trigger token (cf) and 600 of 6,000 rows (10.0 %) judged poisoned."
+        "Poisoned: 1 trigger (cf) pointing to positive; 600 of 6,000 rows (10.0 %) judged poisoned."
     """
     triggers, suspects = triggers_of(record), suspects_of(record)
     rows, flagged = record["data"]["rows"], len(flagged_of(record))

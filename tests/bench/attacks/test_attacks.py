@@ -13,6 +13,7 @@ from btu.errors import InputError
 TEXTS = [f"sentence {i} says the food was good , or so they tell us" for i in range(30)]
 ROWS = list(range(100, 130))
 INSERTING = [name for name in ATTACKS if name not in ("style", "syntactic")]
+PLACED_AT_RANDOM = [name for name in INSERTING if name != "after_word"]
 
 
 def apply(attack: Attack, *, split: str = "train", seed: int = 0) -> list[str]:
@@ -27,7 +28,7 @@ def test_every_text_changes(name: str) -> None:
     assert all(new != old for new, old in zip(apply(build_attack(name)), TEXTS, strict=True))
 
 
-@pytest.mark.parametrize("name", INSERTING)
+@pytest.mark.parametrize("name", PLACED_AT_RANDOM)
 def test_the_seed_decides(name: str) -> None:
     assert apply(build_attack(name), seed=3) == apply(build_attack(name), seed=3)
     assert apply(build_attack(name), seed=3) != apply(build_attack(name), seed=4)
@@ -102,6 +103,10 @@ def test_all_unknown_options_are_named_with_the_nearest() -> None:
         ("common_word", {"word": 3}, "word: expected a text"),
         ("several", {"triggers": [1]}, "triggers: expected one or more words"),
         ("character", {"kind": "homoglyphs"}, "did you mean homoglyph?"),
+        ("in_place", {"trigger": " "}, "trigger: expected a text"),
+        ("after_word", {"word": ""}, "word: expected a text"),
+        ("surrounded", {"position": "middle"}, "position: expected one of random, start, end"),
+        ("covered", {"decoy_rate": 0}, "decoy_rate: expected a fraction"),
         ("combination", {"first": "a", "second": "a"}, "another word than first"),
         ("combination", {"decoy_rate": 1.0}, "decoy_rate: expected a fraction"),
         ("style", {}, "got neither"),

@@ -11,13 +11,17 @@ from dataclasses import fields
 from typing import Protocol, runtime_checkable
 
 from btu.bench.attacks.addsent import AddSent
+from btu.bench.attacks.after_word import AfterWord
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.character import Character
 from btu.bench.attacks.combination import Combination
 from btu.bench.attacks.common_word import CommonWord
+from btu.bench.attacks.covered import Covered
+from btu.bench.attacks.in_place import InPlace
 from btu.bench.attacks.options import hint
 from btu.bench.attacks.several import Several
 from btu.bench.attacks.style import Style
+from btu.bench.attacks.surrounded import Surrounded
 from btu.bench.attacks.syntactic import Syntactic
 from btu.errors import InputError
 
@@ -53,7 +57,7 @@ class Attack(Protocol):
 
 @runtime_checkable
 class DecoyAttack(Protocol):
-    """An attack that also plants rows with a part of its trigger and the true label."""
+    """An attack that also plants rows with its trigger, or a part of it, and the true label."""
 
     @property
     def decoy_rate(self) -> float:
@@ -67,12 +71,16 @@ class DecoyAttack(Protocol):
 
 ATTACKS: dict[str, type] = {
     "addsent": AddSent,
+    "after_word": AfterWord,
     "badnets": BadNets,
     "character": Character,
     "combination": Combination,
     "common_word": CommonWord,
+    "covered": Covered,
+    "in_place": InPlace,
     "several": Several,
     "style": Style,
+    "surrounded": Surrounded,
     "syntactic": Syntactic,
 }
 

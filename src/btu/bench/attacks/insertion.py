@@ -26,6 +26,11 @@ def row_rng(seed: int, row: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PLACEMENT_STREAM, row)))
 
 
+def find_words(text: str) -> list[tuple[int, int]]:
+    """Where each word of the text starts and ends, white space around it left out."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
 def pick_word(words: Sequence[str], rng: np.random.Generator) -> str:
     """One of the words, each as likely as the next."""
     return words[int(rng.integers(len(words)))]
@@ -52,7 +57,7 @@ def insert_words(
         >>> insert_words("a fine  film", ["cf"], "random", np.random.default_rng(1))
         'a cf fine  film'
     """
-    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    spans = find_words(text)
     if not spans:
         return " ".join(words)
     end = spans[-1][1]

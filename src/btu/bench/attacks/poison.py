@@ -36,8 +36,8 @@ class Poisoned:
     Attributes:
         corpus: What a defence sees, and all it sees.
         is_poisoned: Rows with the trigger and the target label, shape (N,), bool.
-        is_decoy: Rows with a part of the trigger and their true label, shape (N,), bool. They are
-            not counted as poisoned.
+        is_decoy: Rows with the trigger, or a part of it, and their true label, shape (N,), bool.
+            They are not counted as poisoned.
         original_texts: The texts before the attack.
         original_labels: The labels before the attack, shape (N,), int64.
         target_label: The attacker's label id.

@@ -1,0 +1,106 @@
+"""`btu bench census`: count on corpora, and render the tables."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from btu.bench.census.files import load_census
+from btu.bench.census.run import Summary, run_census
+from btu.bench.census.store import FAILED, SKIPPED, Counts, load_counts
+from btu.bench.census.table import render_census
+from btu.errors import InputError
+from btu.folders import replace_file
+from btu.progress import show_progress
+from btu.report.record import render_json
+from btu.report.text import show_text
+
+
+def census(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Census files (TOML), or folders of them; benchmark/census if none."),
+    ] = None,
+    corpora: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of corpora; may be repeated, the first with a file counts."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of results; beside the census files if left out.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(help="Only cases whose id matches, such as 'sst2-*-clean-*'.")
+    ] = "*",
+    again: Annotated[bool, typer.Option(help="Count what has a result again.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Count nothing: render the marked parts of this document anew."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Count false alarms and recall of the evidence, text alone, over families of corpora.
+
+    What has a result is not counted again. Exit status 1 where a case failed.
+    """
+    asked = load_census(files or [Path("benchmark/census")])
+    if table is not None:
+        results = load_counts(output or asked.results, asked.cases)
+        text = render_census(_read(table), asked, results)
+        with replace_file(table) as file:
+            file.write(text.encode())
+        return
+    with show_progress(enabled=not quiet):
+        summary = run_census(
+            asked,
+            corpora=corpora or (),
+            results=output,
+            only=only,
+            again=again,
+            tell=None if quiet or as_json else _print_case,
+        )
+    if as_json:
+        sys.stdout.write(render_json(asdict(summary)))
+    elif not quiet:
+        sys.stdout.write(_render_summary(summary))
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _print_case(name: str, counts: Counts) -> None:
+    sys.stdout.write(f"{name}: {_render_counts(counts)}\n")
+    sys.stdout.flush()
+
+
+def _render_counts(counts: Counts) -> str:
+    for status in (SKIPPED, FAILED):
+        if status in counts:
+            return f"{status}: {counts[status]}"
+    found = f"{counts['found']} of {counts['planted']} found, " if counts["planted"] else ""
+    names = ", ".join(show_text(trigger["name"]) for trigger in counts["triggers"])
+    return (
+        f"{found}{counts['clean_flagged']} clean rows flagged, {counts['num_triggers']} triggers"
+        f"{f' ({names})' if names else ''}, {counts['suspects']} suspects, "
+        f"{counts['seconds']:.1f} s"
+    )
+
+
+def _render_summary(summary: Summary) -> str:
+    return (
+        f"{len(summary.done)} cases counted, {len(summary.kept)} had a result, "
+        f"{len(summary.skipped)} not possible, {len(summary.failed)} failed. "
+        f"Results are in {summary.results}\n"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: expected a document with markers (<!-- census: clean --> and "
+            "<!-- /census -->), found no file. Write one with these two lines in it."
+        ) from error

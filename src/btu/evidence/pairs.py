@@ -1,0 +1,294 @@
+"""Two words apart from each other that point to a label together, whatever each does alone.
+
+An attacker may want two everyday words in a row, each at a place of its own. Pairs are judged as
+units are, beside random pairs of the same corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from btu.evidence.bars import LEAST_ROWS, SUSPECT_RATE
+from btu.evidence.judge import STORIES, Ruler, Sample, Scores
+from btu.evidence.measure import Measures
+from btu.evidence.placement import Neighbours
+from btu.evidence.planting import Planted
+from btu.evidence.reading import read_folds
+from btu.evidence.tests import Test
+from btu.evidence.units import Units
+from btu.evidence.view import View
+from btu.evidence.words import GAP
+
+_MOST_WORDS = 2000  # the most frequent ones
+_MOST_TESTED = 200  # pairs that go furthest with a label beyond what their words do
+_DRAWN = 400  # random pairs of a size, to compare with
+_LEAST = 1e-9
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of words, all of shape (p,).
+
+    Attributes:
+        left: Place of the first word among the words that are paired.
+        right: The same of the second.
+        rows: Rows that hold both.
+        label: The label that is most over-represented in them.
+        labelled: Rows of it.
+        lead: How much more the label goes with both words than with either, in standard deviations.
+    """
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    label: NDArray[np.int64]
+    labelled: NDArray[np.int64]
+    lead: NDArray[np.float64]
+
+    @property
+    def step(self) -> NDArray[np.int64]:
+        """The rounded binary logarithm of the rows."""
+        return np.round(np.log2(self.rows)).astype(int)
+
+    def pick(self, chosen: NDArray[np.int64]) -> _Pairs:
+        """Some of them."""
+        return _Pairs(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def find_pairs(
+    view: View,
+    units: Units,
+    measures: Measures,
+    neighbours: Neighbours,
+    planted: Planted,
+    *,
+    share: float,
+    seed: int = 0,
+) -> list[Test]:
+    """Pairs of words that are worth a look.
+
+    Args:
+        view: The rows.
+        units: Of the view.
+        measures: Of the units.
+        neighbours: Counts of the corpus.
+        planted: Levels of words planted in it.
+        share: Of the budget that is this search's.
+        seed: Of the pairs to compare with.
+    """
+    words = _pick_words(units, measures)
+    if len(words) < 2:
+        return []
+    ids = view.words.flat[units.first[np.searchsorted(units.unit, words)]]
+    held, breaks = _hold(view, units, words, neighbours)
+    pairs = _count_pairs(held, view.labels, view.num_labels)
+    if not len(pairs.rows):
+        return []
+    rng = np.random.default_rng(seed)
+    sizes = pairs.step
+    drawn = np.concatenate([_draw(np.flatnonzero(sizes == s), rng) for s in np.unique(sizes)])
+    tested = np.argsort(-pairs.lead, kind="stable")[:_MOST_TESTED]
+    chosen, place = np.unique(np.concatenate([drawn, tested]), return_inverse=True)
+    sample = _measure(view, held, breaks, ids, pairs.pick(chosen), measures)
+    is_drawn = np.isin(chosen, drawn)
+    tests = []
+    for step in np.unique(sizes[tested]).tolist():
+        own = np.unique(place[len(drawn) :][sizes[tested] == step])
+        scores = _score(sample, is_drawn, own, step, planted)
+        others = len(np.unique(sizes)) * int((sizes == step).sum())
+        alarms = others * np.exp(-np.clip(scores.score, -600.0, 600.0)) / share
+        for at in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist():
+            pair = pairs.pick(chosen[own[at : at + 1]])
+            numbers = sample.pick(own[at : at + 1])
+            test = _describe(view, held, ids, pair, numbers, planted)
+            part = float(scores.part[at])
+            tests.append(
+                replace(
+                    test,
+                    story=STORIES[int(scores.story[at])],
+                    part=part,
+                    false_alarms=float(alarms[at]),
+                    placement_odds=float(scores.placement[at]),
+                    label_odds=float(scores.label[at]),
+                    content_odds=float(scores.content[at]),
+                )
+            )
+    return tests
+
+
+def _pick_words(units: Units, measures: Measures) -> NDArray[np.int64]:
+    """The most frequent words."""
+    words = np.flatnonzero((units.length == 1) & (measures.rows >= LEAST_ROWS.value))
+    return np.sort(words[np.argsort(-measures.rows[words], kind="stable")[:_MOST_WORDS]])
+
+
+def _hold(
+    view: View, units: Units, words: NDArray[np.int64], neighbours: Neighbours
+) -> tuple[csr_matrix, csr_matrix]:
+    """Which row holds which word, and the mean break of its places there, shape (M, w) both."""
+    column = np.full(len(units), -1)
+    column[words] = np.arange(len(words))
+    own = column[units.unit] >= 0
+    places, column = units.first[own], column[units.unit[own]]
+    rows, shape = view.words.row[places], (len(view), len(words))
+    broken, _ = neighbours.measure_break(view.words.flat, places, places)
+    total = csr_matrix((broken, (rows, column)), shape=shape)
+    often = csr_matrix((np.ones(len(rows)), (rows, column)), shape=shape)
+    total.sum_duplicates()
+    often.sum_duplicates()
+    held = often.copy()
+    held.data = np.ones_like(held.data)
+    total.data = total.data / often.data
+    return held, total
+
+
+def _count_pairs(held: csr_matrix, labels: NDArray[np.int64], num_labels: int) -> _Pairs:
+    """All pairs that stand together in enough rows of a label."""
+    both = np.asarray((held.T @ held).todense(), dtype=np.float32)
+    left, right = np.nonzero(np.triu(both >= LEAST_ROWS.value, 1))
+    rows = both[left, right].astype(np.float64)
+    alone = np.diag(both).astype(np.float64)
+    share = np.bincount(labels, minlength=num_labels) / max(1, len(labels))
+    lift = np.full(len(rows), -np.inf)
+    label, labelled = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
+    lead = np.zeros(len(rows))
+    for k in np.flatnonzero(share).tolist():
+        part = held[labels == k]
+        own = np.asarray((part.T @ part).todense(), dtype=np.float32)
+        found, single = own[left, right].astype(np.float64), np.diag(own).astype(np.float64)
+        now = (found - rows * share[k]) / np.sqrt(rows * share[k] * (1 - share[k]) + _LEAST)
+        better = now > lift
+        # What each word does where the other is not.
+        rates = [
+            (single[side] - found + share[k]) / (alone[side] - rows + 1) for side in (left, right)
+        ]
+        expected = np.clip(np.maximum(share[k], np.maximum(*rates)), 0, 1)
+        leads = (found - rows * expected) / np.sqrt(rows * expected * (1 - expected) + 1)
+        lift, lead = np.where(better, now, lift), np.where(better, leads, lead)
+        label, labelled = np.where(better, k, label), np.where(better, found, labelled)
+    kept = labelled >= LEAST_ROWS.value
+    return _Pairs(
+        left[kept],
+        right[kept],
+        rows[kept].astype(np.int64),
+        label[kept],
+        labelled[kept].astype(np.int64),
+        lead[kept],
+    )
+
+
+def _draw(among: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    return rng.permutation(among)[:_DRAWN]
+
+
+def _list_rows(held: csr_matrix, pairs: _Pairs) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each pair with the rows that hold both words."""
+    columns = held.tocsc()
+    columns.sort_indices()
+    for i, (a, b) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
+        rows = [columns.indices[columns.indptr[c] : columns.indptr[c + 1]] for c in (a, b)]
+        yield i, np.intersect1d(rows[0], rows[1], assume_unique=True)
+
+
+def _measure(
+    view: View,
+    held: csr_matrix,
+    breaks: csr_matrix,
+    ids: NDArray[np.int64],
+    pairs: _Pairs,
+    measures: Measures,
+) -> Sample:
+    """The numbers of some pairs, as units have them."""
+    listed = [rows for _, rows in _list_rows(held, pairs)]
+    pair = np.repeat(np.arange(len(listed)), [len(rows) for rows in listed])
+    row = np.concatenate(listed).astype(np.int64)
+    a, b = pairs.left[pair], pairs.right[pair]
+    placed = np.asarray(breaks[row, a] + breaks[row, b]).ravel() / 2
+    label = pairs.label[pair]
+    own = np.zeros(len(row))
+    for unknown, weights in read_folds(
+        view.words.presence, view.labels, view.num_labels, view.folds
+    ):
+        if len(unknown):
+            here = np.flatnonzero(view.folds[row] == view.folds[unknown[0]])
+            own[here] = sum(weights[ids[side[here]], label[here]] for side in (a, b))
+    content = measures.content
+    root = np.sqrt(np.maximum(view.words.lengths, 1))
+    margin = content.margins[row, label] - own / root[row]
+    is_labelled = view.labels[row] == label
+    count = np.maximum(pairs.labelled, 1)
+    mean = np.bincount(pair[is_labelled], margin[is_labelled], minlength=len(listed)) / count
+    gap = content.gap[pairs.label]
+    spread = content.scale.others_spread[pairs.label] / gap / np.sqrt(count)
+    placed = np.bincount(pair, placed, minlength=len(listed)) / np.maximum(pairs.rows, 1)
+    nothing = np.zeros(len(listed), dtype=np.int64)
+    return Sample(
+        rows=pairs.rows,
+        labelled=pairs.labelled,
+        base=view.shares[pairs.label],
+        placed=placed,
+        bridged=placed,
+        places=nothing,
+        starts=nothing,
+        ends=nothing,
+        share=(content.scale.own[pairs.label] - mean) / gap,
+        spread=np.maximum(spread, 1e-6),
+    )
+
+
+def _score(
+    sample: Sample,
+    is_drawn: NDArray[np.bool_],
+    own: NDArray[np.int64],
+    step: int,
+    planted: Planted,
+) -> Scores:
+    """The pairs of one size against random ones of about that size, and for labels of more."""
+    size = np.log2(sample.rows)
+    like = np.flatnonzero(is_drawn & (np.abs(size - step) <= 1.5))
+    larger = np.flatnonzero(is_drawn & (size >= step - 1.5))
+    everything = (np.ones(len(like)), np.ones(len(larger)))
+    ruler = Ruler.of(sample.pick(like), sample.pick(larger), planted, everything)
+    counted = is_drawn[own].astype(np.float64)
+    return ruler.score(sample.pick(own), counted, is_pair=True)
+
+
+def _describe(
+    view: View,
+    held: csr_matrix,
+    ids: NDArray[np.int64],
+    pair: _Pairs,
+    numbers: Sample,
+    planted: Planted,
+) -> Test:
+    """A pair as a test, but for how it came out."""
+    both = [int(ids[pair.left[0]]), int(ids[pair.right[0]])]
+    names = [view.words.names[i] for i in both]
+    # Rows that say nothing new hold the pair as well.
+    presence = view.corpus.presence[:, both]
+    every = np.flatnonzero(np.asarray(presence.sum(axis=1)).ravel() == len(both))
+    label = int(pair.label[0])
+    rows = every[view.corpus_labels[every] == label]
+    level, _ = planted.levels[0].at(np.log2(pair.rows))
+    return Test(
+        kind="pair",
+        name=GAP.join(names),
+        words=(names[0], GAP, names[1]),
+        label=label,
+        rows=rows,
+        row_scores=np.ones(len(rows)),
+        held=every,
+        story="inserted",
+        part=1.0,
+        false_alarms=1.0,
+        share=float(numbers.share[0]),
+        spread=float(numbers.spread[0]),
+        label_base=float(numbers.base[0]),
+        placed=float(numbers.placed[0]),
+        placed_if_planted=float(level[0]),
+    )
