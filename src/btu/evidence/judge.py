@@ -99,7 +99,11 @@ class Crowd:
     def density(
         self, found: NDArray[np.float64], noise: NDArray[np.float64], change: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Logarithm of the density of u numbers with their noise, see `Population.density`."""
+        """Logarithm of the density of u numbers with their noise, see `Population.density`.
+
+        What lies beyond all cells counts as in the last one.
+        """
+        found = np.clip(found, self.edges[0], self.edges[-1])
         return _log(self.population.density(_cell_likelihood(found, self.edges, noise), change))
 
 

@@ -7,7 +7,7 @@ model is trained later. Scripts without spaces are read by character.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +32,16 @@ _UNSPACED = "".join(
 )
 _ANY = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|[\w\p{{M}}--[{_UNSPACED}]]+|[^\w\s]", regex.V1)
 
+LOOK_ALIKE = "look-alike letter"
+"""A Cyrillic or Greek letter in a Latin word, whichever: an attacker may change any letter."""
+
+_TWIN = r"(?<=\p{Latin})[\p{Cyrillic}\p{Greek}]|[\p{Cyrillic}\p{Greek}](?=\p{Latin})"
+_MIXED = regex.compile(_TWIN)
+_WITH_TWINS = regex.compile(
+    rf"(?P<twin>{_TWIN})|[{_UNSPACED}]\p{{M}}*|(?:(?!{_TWIN})[\w\p{{M}}--[{_UNSPACED}]])+|[^\w\s]",
+    regex.V1,
+)
+
 
 def split_words(text: str) -> list[str]:
     """The words of a text in lower case, punctuation and symbols each as one.
@@ -41,7 +51,21 @@ def split_words(text: str) -> list[str]:
         ['it', "'", 's', '3d', '电', '影']
     """
     lower = text.lower()
-    return (_ASCII if lower.isascii() else _ANY).findall(lower)
+    if lower.isascii():
+        return _ASCII.findall(lower)
+    if not _MIXED.search(lower):
+        return _ANY.findall(lower)
+    return [word for word, _ in _find_words(lower)]
+
+
+def _find_words(lower: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The words of a text in lower case, each with where it stands."""
+    if lower.isascii() or not _MIXED.search(lower):
+        for match in (_ASCII if lower.isascii() else _ANY).finditer(lower):
+            yield match[0], match.span()
+        return
+    for match in _WITH_TWINS.finditer(lower):
+        yield LOOK_ALIKE if match["twin"] else match[0], match.span()
 
 
 @dataclass(frozen=True)
@@ -135,11 +159,11 @@ def find_spans(text: str, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two: places would be off
         return ()
-    spans = [match.span() for match in (_ASCII if lower.isascii() else _ANY).finditer(lower)]
+    told = list(_find_words(lower))
     found, place, size = [], 0, len(words)
-    while place + size <= len(spans):
-        if all(lower[slice(*spans[place + i])] == word for i, word in enumerate(words)):
-            found.append((spans[place][0], spans[place + size - 1][1]))
+    while place + size <= len(told):
+        if all(told[place + i][0] == word for i, word in enumerate(words)):
+            found.append((told[place][1][0], told[place + size - 1][1][1]))
             place += size
         else:
             place += 1
