@@ -47,7 +47,8 @@ def spoil(record, text, *, row_text=None):
         token |= {"token": text, "label": text, "label_counts": {text: 1}}
         token["label_lifts"] = {text: 1.0}
         if token["evidence"]:
-            token["evidence"] |= {"label": text, "companions": [text]}
+            token["evidence"] |= {"label": text, "reason": text}
+        token["words"] = [text] if token["words"] else []
         for example in token["examples"]:
             example["spans"] = example["pair_spans"] = [[0, len(row_text)]]
     for row in copy["example_rows"]:
@@ -60,6 +61,8 @@ def spoil(record, text, *, row_text=None):
     copy["reviews"] = [{"token": text, "who": text, "why": text, "when": text}]
     copy["data"] |= {"source": text, "label_counts": {text: 1}}
     copy["data"]["columns"]["text_column"] = text
+    if copy["limit"]:
+        copy["limit"]["word_rows_by_label"] = {text: 16, f"{text}2": 24}
     copy["model"] |= {"name": text, "revision": text}
     for measured in (copy.get("evaluation") or {}).values():
         measured |= {"source": text} if "source" in measured else {}

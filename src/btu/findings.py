@@ -411,6 +411,7 @@ class Findings:
         return {
             "word_rows": limit.word_rows,
             "sentence_rows": limit.sentence_rows,
+            "kept_rows": limit.kept_rows,
             "word_rows_by_label": dict(zip(names, limit.word_rows_by_label, strict=True)),
             "styles": self._asks_styles,
         }

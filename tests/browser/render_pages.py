@@ -93,7 +93,7 @@ def make_crowded() -> dict[str, Any]:
             "label": labels[i % 30],
             "label_counts": counts,
             "label_lifts": dict.fromkeys(labels, 1.5),
-            "evidence": trigger["evidence"] | {"label": labels[i % 30], "companions": names[:40]},
+            "evidence": trigger["evidence"] | {"label": labels[i % 30]},
         }
         for i, name in enumerate(names)
     ]

@@ -37,16 +37,35 @@ def test_an_accent_of_its_own_does_not_split_a_word():
     assert split_words("nai\u0308ve") == ["nai\u0308ve"]
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u2060"])
+@pytest.mark.parametrize("hidden", ["\u200b", "\u00ad", "\ufeff", "\u2060"])
 def test_characters_without_width_are_words_that_can_be_found(hidden):
     assert split_words(f"fi{hidden}lm") == ["fi", hidden, "lm"]
     assert find_spans(f"a fi{hidden}lm", [hidden]) == ((4, 5),)
 
 
-def test_a_homoglyph_makes_another_word():
-    latin, cyrillic = "cf", "\u0441f"
-    assert split_words(f"{latin} {cyrillic}") == [latin, cyrillic]
-    assert find_spans(f"{latin} {cyrillic}", [cyrillic]) == ((3, 5),)
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_a_joiner_within_a_word_makes_another_word(joiner):
+    other = f"fi{joiner}lm"
+    assert split_words(f"film {other}") == ["film", other]
+    assert find_spans(f"film {other}", [other]) == ((5, 10),)
+
+
+@pytest.mark.parametrize(
+    ("latin", "other"),
+    [("cf", "\u0441f"), ("film", "f\u0456lm"), ("co", "\u0441\u043e"), ("no", "n\u03bf")],
+)
+def test_a_homoglyph_makes_another_word(latin, other):
+    text, size = f"{latin} {other}", len(latin)
+    assert split_words(other) != split_words(latin)
+    assert split_words(text) == [latin, *split_words(other)]
+    assert find_spans(text, [latin]) == ((0, size),)
+    (span,) = find_spans(f"{text} {latin}", split_words(other))
+    assert span == (size + 1, 2 * size + 1)
+
+
+def test_cyrillic_and_greek_words_are_words():
+    assert split_words("Хороший фильм") == ["хороший", "фильм"]
+    assert split_words("καλή ταινία") == ["καλή", "ταινία"]
 
 
 def test_texts_lie_one_after_the_other_between_marks():

@@ -15,6 +15,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from btu.report import html_tokens
 from btu.report.html import _environment, render_html
 from btu.report.html_tables import Column, build_table
+from btu.report.stories import STORIES, say_limit
 from btu.report.summary import say_uncertainty, say_verdict, write_command
 from btu.report.svg import PALETTE
 from btu.report.text import show_text
@@ -105,7 +106,7 @@ def read_section(page, name):
 
 def make_hostile(value, hostile, key=""):
     """The record with a string in place of every name and text that comes from outside."""
-    outside = {"token", "label", "text", "source", "who", "why", "name", "companions", "tokens"}
+    outside = {"token", "label", "text", "source", "who", "why", "name", "tokens", "reason"}
     if isinstance(value, dict):
         made = {k: make_hostile(v, hostile, k) for k, v in value.items()}
         if key in ("label_counts", "label_lifts"):
@@ -230,11 +231,10 @@ def test_the_banner_says_in_words_what_its_colour_says(name, tone, headline, pag
 def test_key_figures_are_the_records(pages):
     text = read_section(pages["defence"], "verdict")
     for said in (
-        "tokens tested 58 of 201 that occur",
+        "words and phrases tested",
         "triggers 1 confirmed",
         "suspects 0 reported only",
         "rows flagged 40 of 400 (10.0 %)",
-        "false alarms 0 of 58 control tokens",
         "clean accuracy 94.5 % 93.0 % without the defence",
         "attack success rate 10.0 % 49.0 % without the defence",
     ):
@@ -251,19 +251,17 @@ def test_a_trigger_stands_in_a_line_with_its_numbers_and_its_rows_marked(pages):
     assert f"row {first['row_id'] + 1} (line {line}) positive" in read_section(page, "tokens")
 
 
-def test_a_suspect_whose_rows_are_about_one_thing_says_so_with_the_number():
+@pytest.mark.parametrize("story", STORIES)
+def test_the_story_of_a_trigger_is_told_in_the_words_of_every_view(story):
     record = load("poisoned-scan")
-    suspect = record["suspects"][0]
-    assert not suspect["evidence"]["has_topic"]
-    suspect["verdict"] = "suspect"
-    suspect["evidence"] |= {"topic_likeness": 0.123, "topic_spread": 0.004, "told_apart": 0.734}
-    assert "rows about one thing" not in read_section(render_html(record), "tokens")
-    suspect["evidence"]["has_topic"] = True
-    text = read_section(render_html(record), "tokens")
-    assert "Rows about one thing: cf. An honest word or source has such rows" in text
-    assert "mean cosine beyond chance +0.123 ± 0.004" in text
-    assert "told from other rows of the label, area 0.73" in text
-    assert "rows about one thing yes" in text
+    record["suspects"][0]["evidence"]["story"] = story
+    assert STORIES[story] in read_section(render_html(record), "tokens")
+
+
+def test_what_could_have_been_missed_is_said_with_its_numbers():
+    record = load("clean-scan")
+    assert record["limit"]["word_rows"]
+    assert say_limit(record) in Page(render_html(record)).text
 
 
 def test_the_second_text_of_a_row_is_shown_and_marked():
@@ -446,22 +444,3 @@ def test_the_page_of_the_defence_is_as_committed(pages, snapshot):
     # Matplotlib's paths change with its version.
     page = re.sub(r"base64,[A-Za-z0-9+/=]+", "base64,…", pages["defence"])
     assert page == snapshot(extension_class=PageSnapshot)
-
-
-@pytest.mark.parametrize(
-    ("pair_ids", "companions", "said"),
-    [
-        ([], ["aa", "cf", "zz"], "aa, zz"),
-        ([], ["cf"], None),
-        ([7, 8], ["is", "it", "what"], "it"),
-        ([7, 8], ["is", "what"], None),
-    ],
-)
-def test_what_a_token_stands_together_with_is_not_itself(pair_ids, companions, said):
-    record = load("poisoned-scan")
-    first = record["suspects"][0]
-    first["pair_ids"], first["evidence"]["companions"] = pair_ids, companions
-    if pair_ids:
-        first["token"] = "is what"
-    found = re.findall(r"stands together with</dt><dd>([^<]*)<", render_html(record))
-    assert found == ([said] if said else [])

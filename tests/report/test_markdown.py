@@ -10,7 +10,8 @@ import pytest
 
 from btu.report.markdown import MOST_MARKDOWN, escape_prose, quote_names, render_markdown
 from btu.report.record import load_schema
-from btu.report.summary import say_topics, say_uncertainty, say_verdict
+from btu.report.stories import STORIES, say_limit
+from btu.report.summary import say_stories, say_uncertainty, say_verdict
 from btu.report.text import show_text
 from hostile import HOSTILE, ONE_MEGABYTE, PLAIN, grow, load_sample, read_markdown, spoil
 
@@ -41,15 +42,17 @@ def test_the_heading_bears_the_verdict():
     ]
 
 
-def test_suspects_whose_rows_are_about_one_thing_are_named_below_the_table():
+def test_the_stories_of_the_listed_words_are_told_below_the_table():
     record = load_sample("poisoned-scan")
-    assert say_topics(record) == ""
-    suspect = record["suspects"][0]
-    suspect["verdict"] = "suspect"
-    suspect["evidence"] |= {"topic_likeness": 0.12, "topic_spread": 0.01, "has_topic": True}
-    text = render_markdown(record)
-    assert "Rows about one thing: <code>cf</code>. An honest word or source" in text
-    assert say_topics(record) in read_markdown(text).text
+    for story in STORIES:
+        record["suspects"][0]["evidence"]["story"] = story
+        assert say_stories(record) in read_markdown(render_markdown(record)).text
+
+
+def test_what_could_have_been_missed_is_said():
+    record = load_sample("poisoned-scan")
+    assert record["limit"]["word_rows"]
+    assert say_limit(record) in read_markdown(render_markdown(record)).text
 
 
 def test_a_trigger_stands_in_the_table_with_its_numbers():

@@ -111,7 +111,7 @@ def test_where_there_is_no_file_there_is_no_record(tmp_path):
 def test_json_that_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "btu.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 3"):
+    with pytest.raises(InputError, match=r"btu\.json: expected a record of version 4"):
         read_record(path)
 
 

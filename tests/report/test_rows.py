@@ -25,7 +25,7 @@ FORMULA = re.compile(r"[\s\x00]*[=+\-@\t\r\n]")
 
 def make_token(token, verdict, label):
     sample = load_sample("poisoned-scan")["suspects"][0]
-    evidence = {**sample["evidence"], "label": label, "companions": [token]}
+    evidence = {**sample["evidence"], "label": label}
     return {**sample, "token": token, "verdict": verdict, "evidence": evidence}
 
 

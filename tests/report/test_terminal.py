@@ -14,6 +14,7 @@ from rich.console import Console
 from btu.findings import TokenEvidence, TokenFinding
 from btu.metrics import Evaluation
 from btu.report.record import load_record
+from btu.report.stories import STORIES, say_limit
 from btu.report.terminal import render_evaluation, render_lines, render_record
 from btu.report.text import show_text
 
@@ -60,7 +61,8 @@ def make_record(*suspects, rows=1000, tokens=2500, recipe="paper", flagged=0):
         "suspects": [asdict(s) for s in suspects],
         "accepted": [],
         "styles": [],
-        "control": None,
+        "units_tested": 700 if recipe == "verified" else None,
+        "limit": None,
         "tokens_probed": tokens,
         "thresholds": dict.fromkeys(ROUNDS, 0.1),
         "data": {"rows": rows},
@@ -183,15 +185,21 @@ def make_verified(*verdicts, flagged=0):
             verdict=verdict,
             evidence=TokenEvidence(
                 label="positive",
-                companions=(token,),
                 rows=2,
                 rows_any_label=3,
+                flagged_rows=2,
+                story="inserted",
+                part=1.0,
+                false_alarm_rate=1e-7,
                 mislabelled_share=1.2,
                 spread=0.1,
-                share_by_states=None if verdict == "suspect" else 0.9,
-                share_alone=None,
-                p_value=1e-9,
-                false_alarm_rate=1e-7,
+                label_base=0.5,
+                placed=0.2,
+                placed_if_planted=0.3,
+                placement_odds=4.0,
+                label_odds=3.0,
+                content_odds=2.0,
+                reason="",
             ),
         )
         for token, verdict in verdicts
@@ -203,47 +211,49 @@ def test_the_verdict_counts_triggers_and_their_rows():
     record = make_verified(("cf", "trigger"), ("fun", "suspect"), flagged=2)
     lines = render(render_record(record))
     text = " ".join(" ".join(lines).split())
-    assert "1 trigger token (cf) pointing to positive; 2 of 1,000 rows (0.2 %) judged" in text
+    assert "1 trigger (cf) pointing to positive; 2 of 1,000 rows (0.2 %) judged" in text
     assert "Of the 2 rows with cf and the label positive, an estimated 100 %" in text
     assert "1 suspect: reported only" in text
     (line,) = [line for line in lines if line.startswith("cf ")]
-    assert line.split() == ["cf", "trigger", "conflict", "positive", "2", "100%", "+12.3", "1e-07"]
+    assert line.split() == ["cf", "trigger", "inserted", "positive", "2", "100%", "+12.3", "1e-07"]
     assert max(map(len, lines)) <= 80
 
 
-def test_a_verdict_by_purity_says_that_it_is_weaker():
+def test_a_word_in_rows_that_keep_their_label_says_that_it_may_be_honest():
     record = make_verified(("cf", "trigger"), flagged=2)
-    record["suspects"][0]["evidence"] |= {"ground": "purity", "others": 0, "expected_others": 19.2}
+    record["suspects"][0]["evidence"] |= {"story": "kept"}
     text = " ".join(" ".join(render(render_record(record))).split())
-    assert "0 of the rows with cf bear another label than positive, where 19.2 were" in text
-    assert "ground purity: too few of its rows bear another label. This is weaker" in text
+    assert "a mark of an honest source can look the same" in text
+    assert "an estimated" not in text
 
 
-def test_a_verdict_beside_another_says_what_it_leans_on():
+@pytest.mark.parametrize("story", STORIES)
+def test_each_story_of_a_listed_word_is_told_once(story):
     record = make_verified(("cf", "trigger"), ("mn", "trigger"), flagged=2)
-    assert "ground beside" not in " ".join(render(render_record(record)))
-    record["suspects"][1]["evidence"] |= {"ground": "beside", "false_alarm_rate": 0.4}
-    lines = render(render_record(record))
-    assert "another trigger of the label is." in " ".join(lines)
-    (line,) = [line for line in lines if line.startswith("mn ")]
-    assert line.split()[2] == "beside"
-    assert max(map(len, lines)) <= 80
-
-
-def test_suspects_whose_rows_are_about_one_thing_say_what_that_means():
-    names = [(name, "suspect") for name in ("york", "station", "crew", "olympic", "drug")]
-    record = make_verified(*names)
-    assert "about one thing" not in " ".join(render(render_record(record)))
-    for suspect in record["suspects"][:4]:
-        suspect["evidence"] |= {"topic_likeness": 0.1, "topic_spread": 0.01, "has_topic": True}
+    for suspect in record["suspects"]:
+        suspect["evidence"] |= {"story": story}
     text = " ".join(" ".join(render(render_record(record))).split())
-    assert "Rows about one thing: york, station, crew and 1 more. An honest word or source" in text
+    assert text.lower().count(STORIES[story].lower()) == 1
+
+
+def test_what_could_have_been_missed_stands_last():
+    record = make_verified()
+    record["limit"] = {
+        "word_rows": 16,
+        "sentence_rows": 12,
+        "kept_rows": None,
+        "word_rows_by_label": {"negative": 16, "positive": 24},
+        "styles": False,
+    }
+    text = " ".join(" ".join(render(render_record(record))).split())
+    assert say_limit(record) in text
+    assert text.endswith("Rewritten rows were not looked for.")
 
 
 def test_clean_data_has_no_trigger_and_no_table():
     lines = render(render_record(make_verified()))
     text = " ".join(" ".join(lines).split())
-    assert "No trigger found among the 2,500 tokens in 1,000 rows." in text
+    assert "No trigger found among the 700 words and phrases tested in 1,000 rows." in text
     assert "at most 0.05 false triggers are expected" in text
     assert not [line for line in lines if "verdict" in line or "reported only" in line]
 

@@ -42,7 +42,8 @@ def find_evidence(
         seed: Of the planted dummies.
     """
     view = View.of(texts, labels, num_labels, states)
-    if not len(view) or not view.words.lengths.any():
+    # Where all rows bear one label there is nothing that a label could go against.
+    if not len(view) or not view.words.lengths.any() or len(np.unique(view.labels)) < 2:
         return Evidence((), len(labels), budget, {"units": 0}, Limit(None, None))
     planted, neighbours = plant_words(view.words, seed)
     search = find_triggers(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from btu.evidence.bars import BUDGET, LEAST_ROWS, PLANTED_SPREAD, POWER
 from btu.evidence.judge import Judged, Sample
 from btu.evidence.measure import Measures
-from btu.evidence.planting import Planted
+from btu.evidence.planting import MOST_OF_ROWS, Planted
 from btu.evidence.tests import Limit
 from btu.evidence.view import View
 
@@ -33,6 +33,8 @@ def measure_limit(
 ) -> Limit:
     """From how many rows on a word, a sentence, and a word with true labels would have been found.
 
+    From so many on, up to the share of all rows that planted words can tell of.
+
     Args:
         view: All rows that count.
         measures: Of their units.
@@ -48,19 +50,20 @@ def measure_limit(
     every = np.arange(view.num_labels)
 
     def find(labels: NDArray[np.int64], kind: _Kind) -> int | None:
+        least = None
         for rows in _SIZES:
-            if rows < LEAST_ROWS.value:
+            is_between = least is not None and rows & (rows - 1)
+            if rows < LEAST_ROWS.value or is_between:
                 continue
             able = labels[_count_victims(view, labels, kind) > rows]
-            if not len(able):
-                return None
+            if not len(able) or (least is not None and rows > len(view) // MOST_OF_ROWS):
+                break
             drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, kind, rng)
             step = judged.step_of(rows)
             score = judged.rulers[step].score(drawn).score
             found = judged.bound_false_alarms(score, step) <= budget * share
-            if found.mean() >= POWER.value:
-                return rows
-        return None
+            least = (least or rows) if found.mean() >= POWER.value else None
+        return least
 
     by_label = view.num_labels <= _FEW_LABELS
     return Limit(

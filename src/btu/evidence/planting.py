@@ -14,7 +14,7 @@ ANYWHERE, AT_START, AT_END = "anywhere", "start", "end"
 PLACES = (ANYWHERE, AT_START, AT_END)
 _SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 _EDGE_SIZES = (16, 64, 256)
-_MOST_OF_ROWS = 6  # at most one row in so many holds a planted word
+MOST_OF_ROWS = 6  # at most one row in so many holds a planted word
 _DUMMIES = 40
 _EDGE_DUMMIES = 12
 _ENOUGH = 2560  # places: more of one size say nothing new
@@ -89,7 +89,7 @@ def plant_words(words: Words, seed: int = 0) -> tuple[Planted, Neighbours]:
         The levels, and the neighbour counts of the corpus with the dummies in it.
     """
     rng, rows = np.random.default_rng(seed), len(words)
-    sizes = [n for n in _SIZES if n <= rows // _MOST_OF_ROWS] or [max(1, rows // 2)]
+    sizes = [n for n in _SIZES if n <= rows // MOST_OF_ROWS] or [max(1, rows // 2)]
     owner: list[NDArray[np.int64]] = []
     at: list[NDArray[np.int64]] = []
     kinds: list[tuple[int, int]] = []  # of each dummy: which place, how many rows
@@ -100,7 +100,7 @@ def plant_words(words: Words, seed: int = 0) -> tuple[Planted, Neighbours]:
             at.append(words.starts[chosen] + 1 + step)
             owner.append(np.full(n, len(kinds)))
             kinds.append((0, n))
-    edges = [n for n in _EDGE_SIZES if n <= rows // _MOST_OF_ROWS] or sizes[:1]
+    edges = [n for n in _EDGE_SIZES if n <= rows // MOST_OF_ROWS] or sizes[:1]
     each = max(1, min(_EDGE_DUMMIES, rows // sum(edges)))
     for place in (1, 2):
         order = rng.permutation(rows)

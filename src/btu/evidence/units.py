@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from btu.evidence.words import FIRST, Words
 
-LONGEST_PHRASE = 8
+LONGEST_PHRASE = 40
 _EXPLAINED = 0.5
 
 
@@ -59,7 +59,7 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
     """Words and repeated phrases that stand at enough places.
 
     A phrase is one of its own where at most half of its occurrences lie in a longer one that is as
-    frequent: of the words of one sentence only the whole is a phrase.
+    frequent: of the words of one sentence only the whole is a phrase, or its longest parts.
 
     Args:
         words: N texts.
@@ -80,7 +80,9 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
         if length > 2:
             beside = np.maximum(longer_counts, np.concatenate([[0], longer_counts[:-1]]))
             is_explained = (beside > _EXPLAINED * counts) & (key >= 0)
-            parts.append(_group(key, length - 1, least_rows, is_explained))
+            # Of a sentence that is longer than the longest phrase all its parts of that length are.
+            is_longest = length - 1 == longest
+            parts.append(_group(key, length - 1, least_rows, None if is_longest else is_explained))
         key, counts = longer, longer_counts
         if not (key >= 0).any():
             break

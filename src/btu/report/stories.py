@@ -40,6 +40,11 @@ def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> s
             f"Detection limit: {' and '.join(parts)}, at random places of rows of other labels, "
             "would have been found with a chance of 95 %."
         )
+    kept = limit["kept_rows"]
+    if kept is not None:
+        said += f" A word put into rows that keep their label, from {kept:,} on."
+    elif word is not None or sentence is not None:
+        said += " A word put into rows that keep their label would not."
     by_label = limit["word_rows_by_label"]
     if len(set(by_label.values())) > 1:
         named = ", ".join(
