@@ -37,7 +37,7 @@ from btu.tokens import find_spans as find_token_spans
 
 _NEVER_CHECKED = (
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
-    "Triggers of two words that stand apart, where neither is a trigger alone.",
+    "Triggers of three or more words that stand apart, and of two in few rows.",
 )
 _FEW_ROWS = "Words and sentences in fewer rows than the detection limit says."
 _STYLES_UNSURE = (

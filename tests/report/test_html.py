@@ -231,7 +231,7 @@ def test_the_banner_says_in_words_what_its_colour_says(name, tone, headline, pag
 def test_key_figures_are_the_records(pages):
     text = read_section(pages["defence"], "verdict")
     for said in (
-        "words and phrases tested",
+        "words and phrases tested 182 in 400 rows",
         "triggers 1 confirmed",
         "suspects 0 reported only",
         "rows flagged 40 of 400 (10.0 %)",
@@ -243,7 +243,7 @@ def test_key_figures_are_the_records(pages):
 
 def test_a_trigger_stands_in_a_line_with_its_numbers_and_its_rows_marked(pages):
     page = pages["poisoned-scan"]
-    line = "cf trigger conflict positive 40 91 % ± 4 % 90 % +5.2 1 4e-74"
+    line = "cf trigger replaced positive 40 85 % ± 5 % +5.2 1 0.0005"
     assert line in read_section(page, "tokens")
     assert Page(page).marks == ["cf"] * 3
     first = load("poisoned-scan")["suspects"][0]["examples"][0]
@@ -305,7 +305,7 @@ def test_the_recipe_paper_judges_no_rows_and_leaves_out_what_it_has_not(pages):
 def test_clean_data_shows_what_was_cleared_and_no_empty_table(pages):
     page = pages["clean-scan"]
     assert "No token stands out." in read_section(page, "tokens")
-    assert "Looked into and cleared 29" in read_section(page, "tokens")
+    assert "Looked into and cleared 14" in read_section(page, "tokens")
     assert "No row is judged poisoned." in read_section(page, "rows")
 
 
@@ -356,8 +356,9 @@ def test_hostile_text_is_visible_text_between_tags_and_nothing_else(hostile):
     review = {"token": hostile, "who": hostile, "why": hostile, "when": hostile}
     record["accepted"], record["reviews"] = record["cleared"][:1], [review]
     record["example_rows"][0]["text_pair"] = "pair"
-    made = make_hostile(record, hostile)
-    benign, page = Page(render_html(make_hostile(record, "word"))), Page(render_html(made))
+    # Of the same length, so that the same part of a row is marked.
+    made, plain = make_hostile(record, hostile), make_hostile(record, "w" * len(hostile))
+    benign, page = Page(render_html(plain)), Page(render_html(made))
     assert page.tags == benign.tags
     assert page.attributes == benign.attributes
     assert not page.faults

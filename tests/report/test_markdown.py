@@ -65,12 +65,12 @@ def test_a_trigger_stands_in_the_table_with_its_numbers():
     assert cells == [
         "<code>cf</code>",
         "trigger",
-        "conflict",
+        "replaced",
         "<code>positive</code>",
         "40",
-        "91 %",
+        "85 %",
         "+5.2",
-        "4e-74",
+        "0.0005",
     ]
 
 
@@ -189,7 +189,7 @@ def test_a_forged_sentence_makes_no_tag(text):
 def test_a_token_cannot_be_mistaken_for_a_part_of_the_sentence():
     record = load_sample("poisoned-scan")
     record["suspects"][0]["token"] = "of 400 rows"
-    assert "1 trigger token (<code>of 400 rows</code>) pointing" in quote_names(say_verdict, record)
+    assert "1 trigger (<code>of 400 rows</code>) pointing" in quote_names(say_verdict, record)
 
 
 def test_a_row_of_a_megabyte_is_cut_and_quick():

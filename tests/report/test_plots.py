@@ -16,7 +16,7 @@ NAMES = ("poisoned-scan", "clean-scan", "paper-scan", "defence")
 KINDS = ("drift", "label_lift", "mislabelled_share", "row_scores", "evaluation")
 DRAWN = {
     "poisoned-scan": {"drift", "label_lift", "mislabelled_share", "row_scores"},
-    "clean-scan": {"drift", "label_lift", "mislabelled_share"},
+    "clean-scan": {"drift", "label_lift"},
     "paper-scan": {"drift", "label_lift"},
     "defence": set(KINDS),
 }
@@ -116,7 +116,7 @@ def test_alternative_texts_state_the_records_numbers_and_no_name():
     assert "40 rows of 0.5 and more, 0 rows below; 360 rows of score 0" in (
         plots.describe_row_scores(record)
     )
-    assert "91 % with a standard error of 4 %" in plots.describe_mislabelled_share(record)
+    assert "85 % with a standard error of 5 %" in plots.describe_mislabelled_share(record)
     assert "the first has +5.2" in plots.describe_label_lift(record)
     assert "attack success rate before 49.0 %, attack success rate after 10.0 %" in (
         plots.describe_evaluation(record)

@@ -98,7 +98,7 @@ def test_a_trigger_and_a_style_are_told_together():
     record = make_record()
     record["suspects"] = load_sample("poisoned-scan")["suspects"]
     assert say_verdict(record).startswith(
-        "Poisoned: 1 trigger token (cf) and rows of a style (thou, unto, shall, ye) pointing to "
+        "Poisoned: 1 trigger (cf) and rows of a style (thou, unto, shall, ye) pointing to "
         "positive; "
     )
 

@@ -26,7 +26,7 @@ def find_evidence(
     states: NDArray[np.floating] | None = None,
     proposed: Collection[str] = (),
     accepted: Collection[str] = (),
-    budget: float = BUDGET.value,
+    budget: float | None = None,
     seed: int = 0,
 ) -> Evidence:
     """Whether someone planted something in a corpus, and where.
@@ -38,9 +38,11 @@ def find_evidence(
         states: Pooled states of a pretrained encoder, shape (N, D), where there are any.
         proposed: Words that the probes propose: half of the budget of the units is theirs.
         accepted: Names of units that a reviewer accepted: tested, never called triggers.
-        budget: False triggers that may be expected in a clean corpus, all searches together.
+        budget: False triggers that may be expected in a clean corpus, all searches together;
+            that of `BUDGET` if left out.
         seed: Of the planted dummies.
     """
+    budget = BUDGET.value if budget is None else budget
     view = View.of(texts, labels, num_labels, states)
     # Where all rows bear one label there is nothing that a label could go against.
     if not len(view) or not view.words.lengths.any() or len(np.unique(view.labels)) < 2:

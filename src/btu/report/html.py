@@ -204,7 +204,7 @@ def _build_page(record: Record) -> dict[str, Any]:
 def _list_figures(record: Record) -> list[tuple[str, str, str]]:
     """Number, name and note of the key figures."""
     rows, tested = record["data"]["rows"], record["units_tested"]
-    figures = [("words, phrases tested", tested, f"in {count(rows, 'row')}")]
+    figures = [("words and phrases tested", tested, f"in {count(rows, 'row')}")]
     if tested is None:
         figures = [("tokens probed", record["tokens_probed"], f"in {count(rows, 'row')}")]
     else:

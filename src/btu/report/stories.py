@@ -44,7 +44,7 @@ def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> s
     if kept is not None:
         said += f" A word put into rows that keep their label, from {kept:,} on."
     elif word is not None or sentence is not None:
-        said += " A word put into rows that keep their label would not."
+        said += " A word put into rows that keep their label would not have been."
     by_label = limit["word_rows_by_label"]
     if len(set(by_label.values())) > 1:
         named = ", ".join(

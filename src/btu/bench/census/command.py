@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from btu.bench.census.run import Summary, run_census
 from btu.bench.census.store import FAILED, SKIPPED, Counts, load_counts
 from btu.bench.census.table import render_census
 from btu.errors import InputError
+from btu.evidence.bars import BARS, scale_bar
 from btu.folders import replace_file
 from btu.progress import show_progress
 from btu.report.record import render_json
@@ -36,6 +38,10 @@ def census(
         str, typer.Option(help="Only cases whose id matches, such as 'sst2-*-clean-*'.")
     ] = "*",
     again: Annotated[bool, typer.Option(help="Count what has a result again.")] = False,
+    bar: Annotated[
+        str | None,
+        typer.Option(help="With a deciding number changed, as name=factor; see the record."),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="Count nothing: render the marked parts of this document anew."),
@@ -49,16 +55,17 @@ def census(
     """
     asked = load_census(files or [Path("benchmark/census")])
     if table is not None:
-        results = load_counts(output or asked.results, asked.cases)
-        text = render_census(_read(table), asked, results)
+        counted = load_counts(output or asked.results, asked.cases)
+        text = render_census(_read(table), asked, counted)
         with replace_file(table) as file:
             file.write(text.encode())
         return
-    with show_progress(enabled=not quiet):
+    results = output or asked.results
+    with show_progress(enabled=not quiet), _change(bar):
         summary = run_census(
             asked,
             corpora=corpora or (),
-            results=output,
+            results=results if bar is None else results / bar,
             only=only,
             again=again,
             tell=None if quiet or as_json else _print_case,
@@ -68,6 +75,23 @@ def census(
     elif not quiet:
         sys.stdout.write(_render_summary(summary))
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _change(bar: str | None) -> AbstractContextManager[Any]:
+    """The evidence with a number changed; unchanged without one."""
+    if bar is None:
+        return nullcontext()
+    name, _, factor = bar.partition("=")
+    known = [known.name for known in BARS]
+    try:
+        if name in known and float(factor) > 0:
+            return scale_bar(name, float(factor))
+    except ValueError:
+        pass
+    raise InputError(
+        f"--bar: expected NAME=FACTOR with one of {', '.join(known)} and a number above 0, "
+        f"got {bar}"
+    )
 
 
 def _print_case(name: str, counts: Counts) -> None:

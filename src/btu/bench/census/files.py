@@ -99,7 +99,7 @@ def load_census(paths: Sequence[str | Path]) -> Census:
     ]
     if faults:
         raise InputError.from_faults("census", faults)
-    results = files[0].absolute().parent.parent / "results" / "census"
+    results = files[0].absolute().parent.parent / "results" / files[0].absolute().parent.name
     return Census(" ".join(filter(None, dict.fromkeys(abouts))), tuple(cases), results)
 
 

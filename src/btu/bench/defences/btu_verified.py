@@ -25,6 +25,10 @@ class BtuVerified:
         default=False,
         metadata={"help": "Give left out rows back without their triggers; see `btu.defend`."},
     )
+    drop_suspects: bool = field(
+        default=False,
+        metadata={"help": "Leave out the rows of suspects too; see `btu.defend`."},
+    )
     false_alarm_rate: float = field(
         default=EvidenceSettings.false_alarm_rate,
         metadata={"help": "False triggers expected in clean data in each search, at most."},
@@ -47,6 +51,7 @@ class BtuVerified:
             train=train,
             action=self.action,
             restore=self.restore,
+            drop_suspects=self.drop_suspects,
             evidence_settings=EvidenceSettings(false_alarm_rate=self.false_alarm_rate),
             settings=settings,
         )
