@@ -50,15 +50,15 @@ POWER = Bar(
 )
 SLACK = Bar(
     "slack",
-    10.0,
-    "How loose Markov's bound is for units whose rows read like other labels: honest units of the "
-    "development families stay below a twentieth of it.",
+    5.0,
+    "How loose Markov's bound is for units whose rows read like other labels: with it one clean "
+    "corpus of the development families in twenty has a trigger, as the budget says.",
 )
 MOST_OF_A_LABEL = Bar(
     "most_of_a_label",
     0.6,
-    "A label that would lose more than this share of its rows is not judged: there is no other "
-    "text of it left to compare with, and no attacker needs more.",
+    "A word in rows that keep their label is no trigger where its label would lose more than this "
+    "share of its rows: it is what the label means.",
 )
 BARS: tuple[Bar, ...] = (
     BUDGET,

@@ -96,7 +96,7 @@ def find_triggers(
             for test in listed
             if (test.name, test.label) not in found
         ]
-        return [_demote(t) if t.label in unjudged else t for t in tests]
+        return [_demote(t, unjudged) for t in tests]
 
     found: dict[tuple[str, int], Test] = {}
     unjudged: set[int] = set()
@@ -127,11 +127,14 @@ def find_triggers(
             if left[label] < (1 - MOST_OF_A_LABEL.value) * at_first[label]:
                 unjudged.add(label)
     assert first is not None
-    kept = [_demote(t) if t.label in unjudged else t for t in found.values()]
+    kept = [_demote(t, unjudged) for t in found.values()]
     return Search(first, view, (*kept, *tests))
 
 
-def _demote(test: Test) -> Test:
+def _demote(test: Test, unjudged: Collection[int]) -> Test:
+    """A word in rows that keep their label is a suspect where the label would lose most of them."""
+    if test.story != "kept" or test.label not in unjudged:
+        return test
     return replace(test, reason="most rows of its label would be called poisoned")
 
 
