@@ -20,7 +20,8 @@ class Trigger:
     """One confirmed trigger.
 
     Attributes:
-        words: Its words; a text holds it where they stand one after the other.
+        words: Its words; a text holds it where they stand one after the other, or, with `GAP`
+            between them, where all of them stand anywhere.
         label: The label that the attacker wanted.
     """
 

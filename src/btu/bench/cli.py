@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from btu.bench.attacks import ATTACKS
-from btu.bench.census.command import census
+from btu.bench.census.command import census, null
 from btu.bench.defences import DEFENCES
 from btu.bench.experiment import Benchmark, load_benchmark
 from btu.bench.figures import draw_figures
@@ -189,6 +189,7 @@ def _print_replayed(cell: Replayed) -> None:
 
 
 bench_app.command()(census)
+bench_app.command()(null)
 
 
 def _pick_runner(jobs: int, slurm: str | None, options: Sequence[str], logs: Path) -> Runner:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from btu.bench.census.bars import render_bars
+from btu.bench.census.null import draw_null, read_null, render_null_table
 from btu.bench.picture import draw_evidence
 from btu.errors import InputError
 from btu.report.html import render_html
@@ -28,6 +30,7 @@ NAMES = {
 RESULTS = Path("benchmark/results")
 PAGES = (Path("README.md"), Path("docs/how_it_works.md"))
 PICTURE = Path("docs/figures/evidence.svg")
+NULL_PICTURE = Path("docs/figures/null.svg")
 RECORD_PAGE = Path("docs/record.md")
 DEMO_REPORT = Path("docs/demo-report.html")
 
@@ -84,9 +87,17 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
     )
 
 
-_BLOCKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "demo": ("demo.json", render_demo_block),
-    "speed": ("speed.json", render_speed_block),
+def _read(path: Path) -> Any:
+    if not path.exists():
+        raise InputError(f"{path}: expected a committed result, found none. Run it first.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+_BLOCKS: dict[str, Callable[[Path], str]] = {
+    "demo": lambda results: render_demo_block(_read(results / "demo.json")),
+    "speed": lambda results: render_speed_block(_read(results / "speed.json")),
+    "bars": lambda results: render_bars(results / "bars"),
+    "null": lambda results: render_null_table(read_null(results / "null.json")),
 }
 
 
@@ -101,11 +112,7 @@ def render_page(text: str, results: Path = RESULTS) -> str:
         name = match["name"]
         if name not in _BLOCKS:
             raise InputError(f"block {name!r}: expected one of {', '.join(_BLOCKS)}.")
-        file, render = _BLOCKS[name]
-        path = results / file
-        if not path.exists():
-            raise InputError(f"{path}: expected a committed result, found none. Run it first.")
-        block = render(json.loads(path.read_text(encoding="utf-8")))
+        block = _BLOCKS[name](results)
         return f"<!-- {name}:start -->\n{block}\n<!-- {name}:end -->"
 
     pattern = r"<!-- (?P<name>[\w-]+):start -->\n.*?<!-- (?P=name):end -->"
@@ -174,6 +181,7 @@ def render_files(results: Path = RESULTS) -> dict[Path, bytes]:
     record = json.loads((results / "demo-record.json").read_text(encoding="utf-8"))
     return {
         PICTURE: render_picture(results),
+        NULL_PICTURE: draw_null(read_null(results / "null.json")),
         RECORD_PAGE: render_schema(load_schema()).encode(),
         DEMO_REPORT: render_html(record).encode(),
     }

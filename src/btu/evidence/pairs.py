@@ -41,6 +41,8 @@ class _Pairs:
         label: The label that is most over-represented in them.
         labelled: Rows of it.
         lead: How much more the label goes with both words than with either, in standard deviations.
+        left_word: Word id of the first.
+        right_word: Word id of the second.
     """
 
     left: NDArray[np.int64]
@@ -49,6 +51,8 @@ class _Pairs:
     label: NDArray[np.int64]
     labelled: NDArray[np.int64]
     lead: NDArray[np.float64]
+    left_word: NDArray[np.int64]
+    right_word: NDArray[np.int64]
 
     @property
     def step(self) -> NDArray[np.int64]:
@@ -81,44 +85,98 @@ def find_pairs(
         share: Of the budget that is this search's.
         seed: Of the pairs to compare with.
     """
+    found = score_pairs(view, units, measures, neighbours, planted, seed=seed)
+    if found is None:
+        return []
+    alarms = found.false_alarms / share
+    tests = []
+    for at in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist():
+        scores = found.scores
+        test = _describe(view, found.pairs.pick(np.array([at])), found.sample, at, planted)
+        tests.append(
+            replace(
+                test,
+                story=STORIES[int(scores.story[at])],
+                part=float(scores.part[at]),
+                false_alarms=float(alarms[at]),
+                placement_odds=float(scores.placement[at]),
+                label_odds=float(scores.label[at]),
+                content_odds=float(scores.content[at]),
+            )
+        )
+    return tests
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The t pairs that go furthest with a label beyond what their words do.
+
+    Attributes:
+        pairs: Which.
+        sample: Their numbers.
+        scores: Theirs.
+        others: All pairs of the size of each, those of the other sizes at the same weight, shape
+            (t,).
+        count: All pairs.
+    """
+
+    pairs: _Pairs
+    sample: Sample
+    scores: Scores
+    others: NDArray[np.int64]
+    count: int
+
+    @property
+    def false_alarms(self) -> NDArray[np.float64]:
+        """For each pair how many honest ones would score as high, at most, shape (t,)."""
+        return np.asarray(self.others * np.exp(-np.clip(self.scores.score, -600.0, 600.0)))
+
+
+def score_pairs(
+    view: View,
+    units: Units,
+    measures: Measures,
+    neighbours: Neighbours,
+    planted: Planted,
+    *,
+    seed: int = 0,
+) -> ScoredPairs | None:
+    """The pairs that stand out most, scored beside random ones; None where there is none.
+
+    Args:
+        view: The rows.
+        units: Of the view.
+        measures: Of the units.
+        neighbours: Counts of the corpus.
+        planted: Levels of words planted in it.
+        seed: Of the pairs to compare with.
+    """
     words = _pick_words(units, measures)
     if len(words) < 2:
-        return []
+        return None
     ids = view.words.flat[units.first[np.searchsorted(units.unit, words)]]
     held, breaks = _hold(view, units, words, neighbours)
-    pairs = _count_pairs(held, view.labels, view.num_labels)
+    pairs = _count_pairs(held, ids, view.labels, view.num_labels)
     if not len(pairs.rows):
-        return []
+        return None
     rng = np.random.default_rng(seed)
     sizes = pairs.step
     drawn = np.concatenate([_draw(np.flatnonzero(sizes == s), rng) for s in np.unique(sizes)])
-    tested = np.argsort(-pairs.lead, kind="stable")[:_MOST_TESTED]
-    chosen, place = np.unique(np.concatenate([drawn, tested]), return_inverse=True)
+    tested = np.sort(np.argsort(-pairs.lead, kind="stable")[:_MOST_TESTED])
+    chosen = np.union1d(drawn, tested)
     sample = _measure(view, held, breaks, ids, pairs.pick(chosen), measures)
-    is_drawn = np.isin(chosen, drawn)
-    tests = []
+    is_drawn, place = np.isin(chosen, drawn), np.searchsorted(chosen, tested)
+    columns = {f: np.zeros(len(tested)) for f in Scores.__dataclass_fields__}
+    others = np.zeros(len(tested), dtype=np.int64)
     for step in np.unique(sizes[tested]).tolist():
-        own = np.unique(place[len(drawn) :][sizes[tested] == step])
-        scores = _score(sample, is_drawn, own, step, planted)
-        others = len(np.unique(sizes)) * int((sizes == step).sum())
-        alarms = others * np.exp(-np.clip(scores.score, -600.0, 600.0)) / share
-        for at in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist():
-            pair = pairs.pick(chosen[own[at : at + 1]])
-            numbers = sample.pick(own[at : at + 1])
-            test = _describe(view, held, ids, pair, numbers, planted)
-            part = float(scores.part[at])
-            tests.append(
-                replace(
-                    test,
-                    story=STORIES[int(scores.story[at])],
-                    part=part,
-                    false_alarms=float(alarms[at]),
-                    placement_odds=float(scores.placement[at]),
-                    label_odds=float(scores.label[at]),
-                    content_odds=float(scores.content[at]),
-                )
-            )
-    return tests
+        own = np.flatnonzero(sizes[tested] == step)
+        scores = _score(sample, is_drawn, place[own], step, planted)
+        for name, column in columns.items():
+            column[own] = getattr(scores, name)
+        others[own] = len(np.unique(sizes)) * int((sizes == step).sum())
+    story = columns.pop("story").astype(np.int64)
+    scored = Scores(story=story, **columns)
+    return ScoredPairs(pairs.pick(tested), sample.pick(place), scored, others, len(pairs.rows))
 
 
 def _pick_words(units: Units, measures: Measures) -> NDArray[np.int64]:
@@ -147,7 +205,9 @@ def _hold(
     return held, total
 
 
-def _count_pairs(held: csr_matrix, labels: NDArray[np.int64], num_labels: int) -> _Pairs:
+def _count_pairs(
+    held: csr_matrix, ids: NDArray[np.int64], labels: NDArray[np.int64], num_labels: int
+) -> _Pairs:
     """All pairs that stand together in enough rows of a label."""
     both = np.asarray((held.T @ held).todense(), dtype=np.float32)
     left, right = np.nonzero(np.triu(both >= LEAST_ROWS.value, 1))
@@ -179,6 +239,8 @@ def _count_pairs(held: csr_matrix, labels: NDArray[np.int64], num_labels: int) -
         label[kept],
         labelled[kept].astype(np.int64),
         lead[kept],
+        ids[left[kept]],
+        ids[right[kept]],
     )
 
 
@@ -258,16 +320,9 @@ def _score(
     return ruler.score(sample.pick(own), counted, is_pair=True)
 
 
-def _describe(
-    view: View,
-    held: csr_matrix,
-    ids: NDArray[np.int64],
-    pair: _Pairs,
-    numbers: Sample,
-    planted: Planted,
-) -> Test:
+def _describe(view: View, pair: _Pairs, numbers: Sample, at: int, planted: Planted) -> Test:
     """A pair as a test, but for how it came out."""
-    both = [int(ids[pair.left[0]]), int(ids[pair.right[0]])]
+    both = [int(pair.left_word[0]), int(pair.right_word[0])]
     names = [view.words.names[i] for i in both]
     # Rows that say nothing new hold the pair as well.
     presence = view.corpus.presence[:, both]
@@ -286,9 +341,9 @@ def _describe(
         story="inserted",
         part=1.0,
         false_alarms=1.0,
-        share=float(numbers.share[0]),
-        spread=float(numbers.spread[0]),
-        label_base=float(numbers.base[0]),
-        placed=float(numbers.placed[0]),
+        share=float(numbers.share[at]),
+        spread=float(numbers.spread[at]),
+        label_base=float(numbers.base[at]),
+        placed=float(numbers.placed[at]),
         placed_if_planted=float(level[0]),
     )

@@ -11,9 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from btu.bench.census.files import load_census
+from btu.bench.census.null import (
+    NullCounts,
+    add_up,
+    count_null,
+    render_null,
+    render_null_table,
+)
+from btu.bench.census.rows import load_source
 from btu.bench.census.run import Summary, run_census
 from btu.bench.census.store import FAILED, SKIPPED, Counts, load_counts
 from btu.bench.census.table import render_census
+from btu.bench.sample import make_rng, pick_rows
 from btu.errors import InputError
 from btu.evidence.bars import BARS, scale_bar
 from btu.folders import replace_file
@@ -128,3 +137,35 @@ def _read(path: Path) -> str:
             f"{path}: expected a document with markers (<!-- census: clean --> and "
             "<!-- /census -->), found no file. Write one with these two lines in it."
         ) from error
+
+
+def null(
+    census_file: Annotated[
+        Path, typer.Argument(help="Census file (TOML) that names the corpora.")
+    ] = Path("benchmark/census/development.toml"),
+    corpora: Annotated[
+        list[Path] | None, typer.Option(help="Folder of corpora; may be repeated.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Corpus, as NAME or NAME:ROWS; may be repeated.")
+    ] = None,
+    deals: Annotated[int, typer.Option(min=1, help="How often labels are dealt anew.")] = 3,
+    output: Annotated[Path, typer.Option(help="Write the counts here, as JSON.")] = Path(
+        "benchmark/results/null.json"
+    ),
+) -> None:
+    """Count how sure the evidence is of honest units: labels dealt anew mean nothing."""
+    known = {known.name: known for known in load_census([census_file]).sources}
+    counts: list[NullCounts] = []
+    for asked in source or ["sst2:600", "sst2", "glue"]:
+        name, _, rows = asked.partition(":")
+        if name not in known:
+            raise InputError(f"--source: expected one of {', '.join(known)}, got {name}")
+        whole = load_source(known[name], corpora or ())
+        for seed in range(deals):
+            own = make_rng(seed, "train")
+            part = whole.select(pick_rows(whole.labels, int(rows), own)) if rows else whole
+            counts += count_null(name, part, seed=seed)
+    with replace_file(output) as file:
+        file.write(render_null(add_up(counts)).encode())
+    sys.stdout.write(f"{render_null_table(add_up(counts))}\n")
