@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from btu.bench.census.bars import render_bars
+from btu.bench.census.bars import render_ablation, render_bars
 from btu.bench.census.null import draw_null, read_null, render_null_table
 from btu.bench.picture import draw_evidence
 from btu.errors import InputError
@@ -96,6 +96,7 @@ def _read(path: Path) -> Any:
 _BLOCKS: dict[str, Callable[[Path], str]] = {
     "demo": lambda results: render_demo_block(_read(results / "demo.json")),
     "speed": lambda results: render_speed_block(_read(results / "speed.json")),
+    "ablation": lambda results: render_ablation(results / "bars"),
     "bars": lambda results: render_bars(results / "bars"),
     "null": lambda results: render_null_table(read_null(results / "null.json")),
 }

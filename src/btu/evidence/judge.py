@@ -214,12 +214,12 @@ class Ruler:
             content=picked[:, 2],
         )
 
-    def _compare(self, units: Sample, change: NDArray[np.float64]) -> _Compared:
+    def _compare(self, units: Sample, change: NDArray[np.float64]) -> Compared:
         """The honest densities of some units, each counted so much more than it was."""
         noise = self.planted.levels[0].at(np.log2(units.rows))[1]
         starts = _edge_likelihood(units.starts, units.places)
         ends = _edge_likelihood(units.ends, units.places)
-        return _Compared(
+        return Compared(
             self,
             units,
             placed=self.placed.density(units.placed, noise, change),
@@ -232,7 +232,7 @@ class Ruler:
 
 
 @dataclass(frozen=True)
-class _Compared:
+class Compared:
     """Logarithms of the densities of u units among honest ones, each of shape (u,)."""
 
     ruler: Ruler

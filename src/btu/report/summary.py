@@ -132,7 +132,7 @@ def say_uncertainty(record: Record) -> str:
     if triggers:
         said.append(_say_surest(triggers[0]))
         rate = max(t["evidence"]["false_alarm_rate"] for t in triggers)
-        said.append(f"In clean data at most {_few(rate)} such triggers are expected.")
+        said.append(f"In clean data {_few(rate)} such triggers are expected.")
     for style in styles[:1]:
         said.append(say_style(style))
         said.append(f"In clean data {_few(style['false_alarm_rate'])} such styles are expected.")
@@ -210,7 +210,7 @@ def say_stories(record: Record) -> str:
 
 
 def _few(number: float) -> str:
-    return "fewer than 0.001" if number < 0.001 else f"{number:.2g}"
+    return "fewer than 0.001" if number < 0.001 else f"at most {number:.2g}"
 
 
 def list_done(record: Record) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from btu.bench.census.ablation import ABLATIONS
 from btu.bench.census.store import FAILED, SKIPPED
 from btu.bench.columns import NOTHING, render_table
 from btu.evidence.bars import BARS
@@ -34,6 +35,20 @@ def render_bars(folder: Path) -> str:
     ]
     said = f"As they are: {now} (clean corpora with a trigger; attacks that were found whole)."
     return f"{said}\n\n{render_table(['', 'value', 'half', 'double', 'why'], rows)}"
+
+
+def render_ablation(folder: Path) -> str:
+    """What each question and each kind of candidate is worth, in Markdown.
+
+    Args:
+        folder: As of `render_bars`, with results of `--without NAME` in folders of their own.
+    """
+    rows = [["all of it", _add_up(folder)]]
+    rows += [
+        [f"without {what}", _add_up(folder / f"without-{name}")]
+        for name, (what, *_) in ABLATIONS.items()
+    ]
+    return render_table(["", "clean corpora with a trigger; attacks found whole"], rows)
 
 
 def _add_up(folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from btu.bench.census.ablation import ABLATIONS, leave_out
 from btu.bench.census.files import load_census
 from btu.bench.census.null import (
     NullCounts,
@@ -51,6 +52,9 @@ def census(
         str | None,
         typer.Option(help="With a deciding number changed, as name=factor; see the record."),
     ] = None,
+    without: Annotated[
+        str | None, typer.Option(help="Without a question or a kind of candidate, by its name.")
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="Count nothing: render the marked parts of this document anew."),
@@ -70,11 +74,15 @@ def census(
             file.write(text.encode())
         return
     results = output or asked.results
-    with show_progress(enabled=not quiet), _change(bar):
+    if without is not None and without not in ABLATIONS:
+        raise InputError(f"--without: expected one of {', '.join(ABLATIONS)}, got {without}")
+    less = nullcontext() if without is None else leave_out(without)
+    changed = bar or (without and f"without-{without}")
+    with show_progress(enabled=not quiet), _change(bar), less:
         summary = run_census(
             asked,
             corpora=corpora or (),
-            results=results if bar is None else results / bar,
+            results=results / changed if changed else results,
             only=only,
             again=again,
             tell=None if quiet or as_json else _print_case,
