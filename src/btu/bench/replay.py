@@ -171,7 +171,9 @@ def render_replay(replayed: Sequence[Replayed]) -> str:
 PAGE = """# Replay
 
 The evidence of today on the training rows of the committed results of the default recipe. Words and
-phrases are asked without a model; rewritten rows need an encoder and are not replayed.
+phrases are asked without a model; what the probes of a model propose has a budget of its own, so
+that some of what is a suspect here is a trigger there. Rewritten rows need an encoder and are not
+replayed.
 
     btu bench replay --corpora FOLDER
 

@@ -67,30 +67,29 @@ _SECTIONS = (
 _GLOSSARY = (
     (
         "Token",
-        "A piece of text as the model reads it. Two in a row are named together where both are "
-        "everyday words and only the one after the other stands out. Special tokens stand in "
-        "brackets: the start or end of a text, or what the model does not know, such as emoji.",
+        "A piece of text as the model reads it. Words and phrases are named as people write them; "
+        "two words that may stand apart from each other have an ellipsis between them. Special "
+        "tokens stand in brackets: the start or end of a text, or what the model does not know.",
     ),
     (
         "Trigger",
-        "A token, or two in a row, whose rows bear a label that their other words contradict, so "
-        "surely that hardly any such token is expected in clean data.",
+        "A word, a phrase or a pair of words that is placed, labelled and read as planted ones are "
+        "here, so surely that hardly any such is expected in clean data.",
     ),
     (
         "Suspect",
-        "A token that stands out, yet not surely enough to act on. The recipe paper calls "
-        "everything so that its probes name.",
+        "What stands out, yet not surely enough to act on. The recipe paper calls everything so "
+        "that its probes name.",
     ),
     (
         "Mislabelled share",
-        "Of the rows that hold the token and bear its label, the estimated share whose other "
-        "words belong to another label: up to a quarter for honest words, near 1 for a trigger.",
+        "How far the rows that hold the word and bear its label read like rows of other labels, "
+        "without the word: 0 like those of their label, 1 like the others.",
     ),
     (
-        "Ground",
-        "What a verdict stands on. Conflict: the text of the rows contradicts their label. Purity: "
-        "too few of them bear another label, given what they say. Purity is weaker evidence: the "
-        "labels may be right, and a habit of the source looks the same.",
+        "Detection limit",
+        "From how many rows on a word or a sentence put into this very corpus would have been "
+        "found with a chance of 95 %.",
     ),
     (
         "Style",

@@ -67,7 +67,7 @@ def build_tokens(record: Record) -> dict[str, Any]:
         "tokens": build_table(
             _CAPTIONS[record["recipe"]], _score_columns(record["recipe"]), suspects, MOST_TOKENS
         ),
-        "topics": say_stories(record),
+        "stories": say_stories(record),
         "cards": [
             _build_card(record, token, texts) | {"open": place < _MOST_OPEN}
             for place, token in enumerate(suspects[:MOST_CARDS])

@@ -226,8 +226,8 @@ def _render_tokens(record: Record) -> str:
         )
     more = len(suspects) - len(shown)
     counted = f"And {count(more, 'more token')}, in the record.\n\n" if more else ""
-    topics = escape_prose(say_stories(record))
-    about = f"{topics}\n\n" if topics else ""
+    stories = escape_prose(say_stories(record))
+    about = f"{stories}\n\n" if stories else ""
     return f"{table}\n\n{about}{counted}<sub>{note}</sub>"
 
 

@@ -48,7 +48,7 @@ def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> s
     by_label = limit["word_rows_by_label"]
     if len(set(by_label.values())) > 1:
         named = ", ".join(
-            f"{write(name)} {'none' if rows is None else format(rows, ',')}"
+            f"{write(name)}: {'none' if rows is None else format(rows, ',')}"
             for name, rows in by_label.items()
         )
         said += f" For a word by target label: {named}."
