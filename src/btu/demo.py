@@ -19,6 +19,7 @@ from btu.bench.readme import NAMES
 from btu.corpus import Corpus, load_corpus
 from btu.defend import Defence, defend, train_plain
 from btu.evaluate import measure_model
+from btu.evidence.find import measure_words
 from btu.finetune import Classifier
 from btu.folders import check_output_folder, replace_file
 from btu.guard import Guard
@@ -137,6 +138,9 @@ def run_demo(
                 for s in (*defence.findings.suspects, *defence.findings.cleared)
                 if s.evidence is not None
             ],
+            "words": measure_words(
+                poisoned.corpus.texts, poisoned.corpus.labels, num_labels=poisoned.corpus.num_labels
+            ),
             "flagged_rows": np.flatnonzero(defence.findings.flagged).tolist(),
             "timings": timings,
         },

@@ -8,42 +8,43 @@ from typing import Any
 from btu.bench.figures import close_figure, open_figure
 from btu.report.text import show_text
 
-_LOOKS = {
-    "trigger": {"color": "C3", "marker": "o"},
-    "suspect": {"color": "C1", "marker": "s"},
-    "innocent": {"color": "C0", "marker": "^"},
-}
-
 
 def draw_evidence(result: Mapping[str, Any]) -> bytes:
-    """Label lift against mislabelled share of every token that was looked into twice, as SVG.
+    """Where words stand against what their rows say, those called triggers apart, as SVG.
 
     Args:
         result: Of the demo.
     """
+    words, triggers = result["words"], set(result["triggers"])
+    rows = list(zip(words["name"], words["placed"], words["share"], strict=True))
     figure, (axis,) = open_figure(1, width=6.0)
-    for verdict, look in _LOOKS.items():
-        tokens = [t for t in result["tokens"] if t["verdict"] == verdict]
-        if tokens:
-            axis.errorbar(
-                [t["label_lift"] for t in tokens],
-                [t["mislabelled_share"] for t in tokens],
-                yerr=[t["spread"] for t in tokens],
-                linestyle="",
-                capsize=2,
-                label=verdict,
-                **look,
-            )
-        for t in tokens:
-            axis.annotate(
-                show_text(t["token"]).replace("$", r"\$"),
-                (t["label_lift"], t["mislabelled_share"]),
-                xytext=(5, 3),
-                textcoords="offset points",
-            )
-    axis.set_xscale("log")
-    axis.set_xticks([2, 3, 5, 10, 20], labels=["2", "3", "5", "10", "20"])
-    axis.set_xticks([], minor=True)
-    axis.set_xlabel("label lift, standard deviations")
-    axis.set_ylabel("mislabelled share of its rows")
-    return close_figure(figure, [axis], "Tokens of the demo's reviews")
+    honest = [row for row in rows if row[0] not in triggers]
+    found = [row for row in rows if row[0] in triggers]
+    axis.plot(
+        [placed for _, placed, _ in honest],
+        [share for _, _, share in honest],
+        linestyle="",
+        marker=".",
+        markersize=3,
+        color="C0",
+        alpha=0.5,
+        label="honest words",
+    )
+    axis.plot(
+        [placed for _, placed, _ in found],
+        [share for _, _, share in found],
+        linestyle="",
+        marker="o",
+        color="C3",
+        label="called triggers",
+    )
+    for name, placed, share in found:
+        axis.annotate(
+            show_text(name).replace("$", r"\$"),
+            (placed, share),
+            xytext=(6, 3),
+            textcoords="offset points",
+        )
+    axis.set_xlabel("break where it stands (high: was inserted)")
+    axis.set_ylabel("its rows read like other labels")
+    return close_figure(figure, [axis], "Words and phrases of the demo's reviews")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from btu.evidence.bars import BUDGET
 from btu.evidence.limits import measure_limit
 from btu.evidence.planting import plant_words
-from btu.evidence.search import find_triggers
+from btu.evidence.search import Round, find_triggers
 from btu.evidence.tests import Evidence, Limit
 from btu.evidence.view import View
+
+_FEWEST_SHOWN = 16
 
 SHARES = {"units": 0.7, "pairs": 0.1, "styles": 0.2}
 """How the budget is split: words and phrases, words apart, and kinds of text."""
@@ -68,3 +71,32 @@ def find_evidence(
         seed=seed,
     )
     return Evidence(search.tests, len(labels), budget, {"units": len(first.judged.tested)}, limit)
+
+
+def measure_words(
+    texts: Sequence[str], labels: NDArray[np.int64], *, num_labels: int, seed: int = 0
+) -> dict[str, list[Any]]:
+    """How words and phrases of a corpus are placed and how their rows read, for a picture.
+
+    Args:
+        texts: N texts.
+        labels: Label ids, shape (N,).
+        num_labels: K.
+        seed: Of the planted dummies.
+
+    Returns:
+        Columns `name`, `rows`, `placed` (mean break) and `share` (0 like the label's rows, 1 like
+        the others'), of those in 16 rows and more.
+    """
+    view = View.of(texts, labels, num_labels)
+    planted, neighbours = plant_words(view.words, seed)
+    now = Round.of(view, neighbours, planted)
+    names, own = view.words.names, now.measures.rows >= _FEWEST_SHOWN
+    spelled = now.units.words_of(view.words)
+    chosen = np.flatnonzero(own)
+    return {
+        "name": [" ".join(names[i] for i in spelled[unit]) for unit in chosen.tolist()],
+        "rows": now.measures.rows[chosen].tolist(),
+        "placed": now.measures.placed[chosen].round(3).tolist(),
+        "share": now.measures.share[chosen].round(3).tolist(),
+    }
