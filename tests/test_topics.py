@@ -5,14 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.model_selection import cross_val_predict
-from sklearn.preprocessing import normalize
 
 from btu.content import Text
-from btu.topics import measure_told_apart, measure_topic
+from btu.topics import measure_topic
 
 TOPIC_LIKENESS = 0.05  # rows about one thing are more alike than this
 WORDS, FILLER, TOPIC = 60, 40, 30  # of each label, of no label, of one honest source
@@ -149,50 +145,3 @@ def test_without_vectors_or_rows_to_compare_with_there_is_no_number():
     assert measure(make_text(presence, labels, vectors), np.arange(10), among=nothing) is None
     for few in (0, 1):
         assert measure(make_text(presence, labels, vectors), np.arange(few)) is None
-
-
-def test_how_well_rows_are_told_apart_is_the_area_of_a_cross_fitted_ridge():
-    presence, labels, vectors = write_text(500, seed=11)
-    presence, labels, rows = relabel(presence, labels, topical=False, count=60)
-    rng, everything = np.random.default_rng(0), np.ones(500, dtype=bool)
-    for row in rows:
-        presence[row, OWN - TOPIC + rng.permutation(TOPIC)[:3]] = 1
-    text = make_text(presence, labels, vectors)
-    area = measure_told_apart(text, rows, [OWN], among=everything)
-    weights = np.log(500 / np.maximum(presence.sum(axis=0), 1))
-    weights[OWN] = 0
-    means = presence @ ((vectors - vectors.mean(axis=0)) * weights[:, None])
-    means = normalize(means - means.mean(axis=0))
-    held = np.isin(np.arange(500), rows)
-    model = RidgeClassifier(alpha=30.0, class_weight="balanced")
-    scores = cross_val_predict(model, means, held, cv=5, method="decision_function")
-    assert area == pytest.approx(roc_auc_score(held, scores), abs=0.03)
-    assert area > 0.65
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_random_rows_are_not_told_apart(seed):
-    presence, labels, vectors = write_text(600, seed=seed)
-    rows = np.random.default_rng(seed).permutation(600)[:40]
-    everything = np.ones(600, dtype=bool)
-    area = measure_told_apart(make_text(presence, labels, vectors), rows, [OWN], among=everything)
-    assert abs(area - 0.5) < 3.5 / np.sqrt(12 * 40)
-
-
-def test_what_all_rows_hold_does_not_tell_them_apart():
-    presence, labels, vectors = write_text(600, seed=12)
-    rows, everything = np.arange(0, 600, 12), np.ones(600, dtype=bool)
-    presence[rows, 2 * WORDS] = 1  # a frequent word of the trigger sentence
-    text = make_text(presence, labels, vectors)
-    area = measure_told_apart(text, rows, [OWN], among=everything)
-    assert abs(area - 0.5) < 3 / np.sqrt(12 * 50)
-    few = measure_told_apart(text, rows[:4], [OWN], among=everything)
-    blind = measure_told_apart(make_text(presence, labels), rows, [OWN], among=everything)
-    assert (few, blind) == (None, None)
-
-
-# ---- the verdict
-
-
-def find_test(evidence, column=OWN):
-    return next(t for t in evidence.tests if t.column == column and t.label == 1)

@@ -110,21 +110,6 @@ class Text:
         """What `fit_states` gives with no active row held out, fitted once."""
         return fit_states(self, ~self.active)
 
-    def find_outstanding(self, least_rows: int, least_lift: float) -> NDArray[np.bool_]:
-        """Which tokens stand in enough counted rows of a label that is over-represented with them.
-
-        Args:
-            least_rows: Counted rows of the label.
-            least_lift: Standard deviations, see `scale_least_lift`.
-
-        Returns:
-            Shape (n, K).
-        """
-        counts, lift = self.measure_lift()
-        totals = np.bincount(self.labels[self.counted], minlength=self.num_labels)
-        stands_out: NDArray[np.bool_] = lift >= scale_least_lift(least_lift, totals)
-        return stands_out & (counts >= least_rows)
-
     def measure_lift(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Counted rows that hold each token, by label, and the label lifts, each shape (n, K)."""
         counted = self.counted

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from btu.bench.attacks.badnets import BadNets
 from btu.bench.attacks.poison import poison_corpus, trigger_corpus
+from btu.bench.picture import measure_words
 from btu.bench.readme import NAMES
 from btu.corpus import Corpus, load_corpus
 from btu.defend import Defence, defend, train_plain
 from btu.evaluate import measure_model
-from btu.evidence.find import measure_words
 from btu.finetune import Classifier
 from btu.folders import check_output_folder, replace_file
 from btu.guard import Guard
@@ -138,9 +138,7 @@ def run_demo(
                 for s in (*defence.findings.suspects, *defence.findings.cleared)
                 if s.evidence is not None
             ],
-            "words": measure_words(
-                poisoned.corpus.texts, poisoned.corpus.labels, num_labels=poisoned.corpus.num_labels
-            ),
+            "words": measure_words(poisoned.corpus),
             "flagged_rows": np.flatnonzero(defence.findings.flagged).tolist(),
             "timings": timings,
         },

@@ -13,7 +13,7 @@ from btu.content import measure_label_lift
 from btu.corpus import Corpus
 from btu.drift import count_by_frequency
 from btu.errors import InputError
-from btu.evidence import BARS, FLAGGED_SCORE, Evidence, Test, Verdict
+from btu.evidence import BARS, FLAGGED_SCORE, SUSPECTED_SCORE, Evidence, Test, Verdict
 from btu.reviews import Review
 from btu.styles import Style, is_of_its_label
 
@@ -22,7 +22,6 @@ SUSPECT: Verdict = "suspect"
 ACCEPTED: Verdict = "accepted"
 STYLE = "style against what the text says"
 _STYLE_EXAMPLES = 3
-_SUSPECTED_SCORE = 0.49
 _EVIDENCE_COLUMNS = ("story", "part", "mislabelled_share", "spread", "false_alarm_rate")
 
 
@@ -213,7 +212,7 @@ class Findings:
             return np.zeros(len(self.row_ids))
         scores = self.evidence.row_scores
         for style in self.styles:
-            given = _SUSPECTED_SCORE * style.row_scores
+            given = SUSPECTED_SCORE * style.row_scores
             scores[style.rows] = np.maximum(scores[style.rows], given)
         return scores
 

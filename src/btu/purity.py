@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -214,20 +213,3 @@ def _measure_meaning(
         model.fit(word[fit], lean[fit], sample_weight=weight[fit])
         expected[fold == f] = model.predict(word[fold == f])
     return np.maximum(expected, 0.0)
-
-
-def hold_together(
-    presence: csr_matrix, companions: NDArray[np.int64], column: int, share: float
-) -> NDArray[np.bool_]:
-    """Rows that hold a token and most of its companions, shape (N,), bool.
-
-    Args:
-        presence: Which row holds which token, shape (N, n).
-        companions: Columns, the token's own among them.
-        column: The token.
-        share: Of the companions that a row must hold.
-    """
-    together = np.asarray(presence[:, companions].sum(axis=1)).ravel()
-    itself = np.asarray(presence[:, [column]].todense()).ravel() > 0
-    held: NDArray[np.bool_] = itself & (together >= share * len(companions))
-    return held

@@ -41,7 +41,7 @@ _NEVER_CHECKED = (
 )
 _FEW_ROWS = "Words and sentences in fewer rows than the detection limit says."
 _STYLES_UNSURE = (
-    "Rewritten rows were looked for; such a style is a suspect at most, and few rows are missed."
+    "Rewritten rows were looked for; such a style is a suspect at most, and missed in few rows."
 )
 _NO_STYLES = "Rows rewritten in a syntax or style of the attacker's."
 _NO_MODEL = (

@@ -2,8 +2,7 @@
 
 An attacker puts a trigger into rows picked at random: what else stands in them is as mixed as in
 other rows that read like them. An honest word or source whose rows bear another label than they
-read like (the sports reports of a world desk) has a topic, and the rows of an honest word that one
-label alone has can be told from the other rows of the label.
+read like (the sports reports of a world desk) has a topic.
 """
 
 from __future__ import annotations
@@ -12,17 +11,11 @@ from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import roc_auc_score
 
-from btu.content import FOLDS, Text
+from btu.content import Text
 
 _DRAWS = 400
 _MOST_ROWS = 100
-_MOST_OTHERS = 4000
-_OFTEN_THERE = 0.2
-_MORE_OFTEN = 1.5
-_STRENGTH = 30.0  # of the ridge penalty, for directions of length 1
 
 
 def measure_topic(
@@ -70,45 +63,6 @@ def measure_topic(
     likeness = _measure_mean_cosine(directions[places[: len(mine)]][None])
     by_chance = _measure_mean_cosine(directions[places[len(mine) :].reshape(random.shape)])
     return float(likeness[0] - by_chance.mean()), float(by_chance.std())
-
-
-def measure_told_apart(
-    text: Text, rows: NDArray[np.int64], companions: Collection[int], *, among: NDArray[np.bool_]
-) -> float | None:
-    """How well some rows can be told from others by what else stands in them.
-
-    Args:
-        text: With word vectors of the first columns.
-        rows: Positions of the rows, shape (m,).
-        companions: Columns of the token and of what stands with it, which are not looked at, nor is
-            what a fifth of the rows hold, half as often again as others: words of a sentence of
-            which an attacker has a few.
-        among: The rows to tell them from, shape (N,).
-
-    Returns:
-        Cross-fitted area under the ROC curve: about 0.5 for random rows. None without word vectors
-        or enough rows.
-    """
-    others = text.counted & among
-    others[rows] = False
-    rng = np.random.default_rng(0)
-    rest = rng.permutation(np.flatnonzero(others))[:_MOST_OTHERS]
-    if text.vectors is None or min(len(rows), len(rest)) < FOLDS:
-        return None
-    inside = np.asarray(text.presence[rows].mean(axis=0)).ravel()
-    outside = np.asarray(text.presence[rest].mean(axis=0)).ravel()
-    often = (inside >= _OFTEN_THERE) & (inside >= _MORE_OFTEN * outside)
-    hidden = {*companions, *np.flatnonzero(often).tolist()}
-    directions = _embed(text, text.vectors, np.concatenate([rows, rest]), hidden)
-    is_held = np.arange(len(directions)) < len(rows)
-    # Rows of either kind in each fold.
-    folds = np.concatenate([rng.permutation(len(own)) % FOLDS for own in (rows, rest)])
-    scores = np.zeros(len(directions))
-    for fold in range(FOLDS):
-        model = RidgeClassifier(alpha=_STRENGTH, class_weight="balanced")
-        model.fit(directions[folds != fold], is_held[folds != fold])
-        scores[folds == fold] = model.decision_function(directions[folds == fold])
-    return float(roc_auc_score(is_held, scores))
 
 
 def _embed(

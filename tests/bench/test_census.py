@@ -61,11 +61,11 @@ def census(folder):
     return load_census([folder / "census"])
 
 
-def find_nothing(texts, labels, *, num_labels, states, seed):
+def find_nothing(texts, labels, *, num_labels, seed):
     return Evidence((), len(labels), 0.05, {"units": 0}, Limit(16, 12))
 
 
-def find_word(texts, labels, *, num_labels, states, seed):
+def find_word(texts, labels, *, num_labels, seed):
     """Whatever holds `cf`, as a trigger."""
     rows = np.flatnonzero(["cf" in text.split() for text in texts])
     test = Test(

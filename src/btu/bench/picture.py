@@ -5,8 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from btu.bench.figures import close_figure, open_figure
+from btu.corpus import Corpus
+from btu.evidence.planting import plant_words
+from btu.evidence.search import Round
+from btu.evidence.view import View
 from btu.report.text import show_text
+
+_FEWEST_ROWS = 16
+
+
+def measure_words(corpus: Corpus, *, seed: int = 0) -> dict[str, list[Any]]:
+    """How words and phrases of a corpus are placed and how their rows read, for the picture.
+
+    Args:
+        corpus: N rows.
+        seed: Of the planted dummies.
+
+    Returns:
+        Columns `name`, `rows`, `placed` (mean break) and `share` (0 like the label's rows, 1 like
+        the others'), of those in 16 rows and more.
+    """
+    view = View.of(corpus.texts, corpus.labels, corpus.num_labels)
+    planted, neighbours = plant_words(view.words, seed)
+    now = Round.of(view, neighbours, planted)
+    names, spelled = view.words.names, now.units.words_of(view.words)
+    chosen = np.flatnonzero(now.measures.rows >= _FEWEST_ROWS)
+    return {
+        "name": [" ".join(names[i] for i in spelled[unit]) for unit in chosen.tolist()],
+        "rows": now.measures.rows[chosen].tolist(),
+        "placed": now.measures.placed[chosen].round(3).tolist(),
+        "share": now.measures.share[chosen].round(3).tolist(),
+    }
 
 
 def draw_evidence(result: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Texts and labels (and states of an encoder) in; what was planted, how sure, what was missed out.
+"""Texts and labels in; what was planted, how sure, what was missed out.
 
 Nothing here knows a model, a file or a tokenizer.
 """
@@ -6,7 +6,7 @@ Nothing here knows a model, a file or a tokenizer.
 from btu.evidence.bars import BARS, BUDGET, Bar
 from btu.evidence.find import find_evidence
 from btu.evidence.repeats import find_repeats
-from btu.evidence.tests import FLAGGED_SCORE, Evidence, Limit, Test, Verdict
+from btu.evidence.tests import FLAGGED_SCORE, SUSPECTED_SCORE, Evidence, Limit, Test, Verdict
 from btu.evidence.words import GAP, find_spans, split_words
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "BUDGET",
     "FLAGGED_SCORE",
     "GAP",
+    "SUSPECTED_SCORE",
     "Bar",
     "Evidence",
     "Limit",

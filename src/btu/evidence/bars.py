@@ -60,14 +60,32 @@ MOST_OF_A_LABEL = Bar(
     "A word in rows that keep their label is no trigger where its label would lose more than this "
     "share of its rows: it is what the label means.",
 )
+UNITS_SHARE = Bar(
+    "units_share",
+    0.7,
+    "Of the budget, for words and phrases: what an attacker mostly puts in.",
+)
+PAIRS_SHARE = Bar(
+    "pairs_share",
+    0.1,
+    "Of the budget, for pairs of words apart. The rest is not spent: kinds of text are suspects.",
+)
+FLAGGED = Bar(
+    "flagged",
+    0.5,
+    "Rows of a trigger from this chance on to be planted are left out: more likely than not.",
+)
 BARS: tuple[Bar, ...] = (
     BUDGET,
+    UNITS_SHARE,
+    PAIRS_SHARE,
     SUSPECT_RATE,
     LEAST_ROWS,
     PLANTED_SPREAD,
     POWER,
     SLACK,
     MOST_OF_A_LABEL,
+    FLAGGED,
 )
 
 

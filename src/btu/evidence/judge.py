@@ -10,14 +10,14 @@ bounds how many of them score high.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
 from btu.evidence.bars import LEAST_ROWS, PLANTED_SPREAD, SLACK
-from btu.evidence.measure import Measures
+from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import Level, Planted
 from btu.evidence.population import Population, fit_population
 from btu.evidence.tests import Story
@@ -32,31 +32,6 @@ _STEPS = (20, 120)  # cells of a grid, at least and at most
 _LIKE_SHARE = 0.1
 _TINY = 1e-300
 _PASSES = 3
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Numbers of some units, as `Measures` has them; all of shape (u,)."""
-
-    rows: NDArray[np.int64]
-    labelled: NDArray[np.int64]
-    base: NDArray[np.float64]
-    placed: NDArray[np.float64]
-    bridged: NDArray[np.float64]
-    places: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    share: NDArray[np.float64]
-    spread: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, measures: Measures, chosen: NDArray[np.int64]) -> Sample:
-        """Of these units."""
-        return cls(**{f.name: getattr(measures, f.name)[chosen] for f in fields(cls)})
-
-    def pick(self, chosen: NDArray[np.int64]) -> Sample:
-        """Some of them."""
-        return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -352,12 +327,12 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
             like = np.flatnonzero(distance <= max(1.0, float(nearest)))
             larger = np.flatnonzero((size >= step - 0.5) | (distance <= nearest))
             ruler = Ruler.of(
-                Sample.of(measures, tested[like]),
-                Sample.of(measures, tested[larger]),
+                measures.pick(tested[like]),
+                measures.pick(tested[larger]),
                 planted,
                 (honest[like], honest[larger]),
             )
-            scores = ruler.score(Sample.of(measures, tested[own]), honest[own])
+            scores = ruler.score(measures.pick(tested[own]), honest[own])
             for name, column in columns.items():
                 column[own] = getattr(scores, name)
             rulers[step] = ruler

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence.bars import BUDGET, LEAST_ROWS, PLANTED_SPREAD, POWER
-from btu.evidence.judge import Judged, Sample
-from btu.evidence.measure import Measures
+from btu.evidence.bars import BUDGET, LEAST_ROWS, PLANTED_SPREAD, POWER, UNITS_SHARE
+from btu.evidence.judge import Judged
+from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import MOST_OF_ROWS, Planted
 from btu.evidence.tests import Limit
 from btu.evidence.view import View
@@ -28,7 +28,6 @@ def measure_limit(
     planted: Planted,
     *,
     budget: float = BUDGET.value,
-    share: float = 1.0,
     seed: int = 0,
 ) -> Limit:
     """From how many rows on a word, a sentence, and a word with true labels would have been found.
@@ -41,7 +40,6 @@ def measure_limit(
         judged: Those that were tested.
         planted: Levels of planted words and sentences.
         budget: As the scan's.
-        share: As the search's.
         seed: Of the draws.
     """
     if not len(judged.tested):
@@ -61,7 +59,7 @@ def measure_limit(
             drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, kind, rng)
             step = judged.step_of(rows)
             score = judged.rulers[step].score(drawn).score
-            found = judged.bound_false_alarms(score, step) <= budget * share
+            found = judged.bound_false_alarms(score, step) <= budget * UNITS_SHARE.value
             least = (least or rows) if found.mean() >= POWER.value else None
         return least
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -32,31 +32,24 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Measures:
-    """U units of a view under the label that is most over-represented in the rows of each.
+class Sample:
+    """The numbers that u units are judged by, each of shape (u,).
 
     Attributes:
-        rows: Rows that hold each unit, shape (U,).
-        label: The label, shape (U,).
-        labelled: Rows of it that hold the unit, shape (U,).
-        base: Share of the label among all rows, shape (U,).
-        placed: Mean break of the places where the unit stands, shape (U,).
-        bridged: Mean of what stands before and after it, as neighbours, shape (U,).
-        places: Places where it stands, shape (U,).
-        starts: Those at the start of a text, shape (U,).
-        ends: Those at the end of one, shape (U,).
+        rows: Rows that hold each unit.
+        labelled: Those of the label that is most over-represented in them.
+        base: Share of that label among all rows.
+        placed: Mean break of the places where the unit stands.
+        bridged: Mean of what stands before and after it, as neighbours.
+        places: Places where it stands.
+        starts: Those at the start of a text.
+        ends: Those at the end of one.
         share: How far its labelled rows read like rows of other labels, without its own words:
-            0 like the label's, 1 like the others', shape (U,).
-        spread: Standard error of that share, shape (U,).
-        pair_unit: Unit of each pair of a unit and a labelled row that holds it, ascending.
-        pair_row: Row of each such pair, a position in the view.
-        pair_margin: Margin of the row towards the label without the unit's words.
-        pair_placed: Mean break of the unit's places in the row.
-        content: Of all rows.
+            0 like the label's, 1 like the others'.
+        spread: Standard error of that share.
     """
 
     rows: NDArray[np.int64]
-    label: NDArray[np.int64]
     labelled: NDArray[np.int64]
     base: NDArray[np.float64]
     placed: NDArray[np.float64]
@@ -66,10 +59,28 @@ class Measures:
     ends: NDArray[np.int64]
     share: NDArray[np.float64]
     spread: NDArray[np.float64]
+
+    def pick(self, chosen: NDArray[np.int64]) -> Sample:
+        """Some of the units."""
+        return Sample(**{f.name: getattr(self, f.name)[chosen] for f in fields(Sample)})
+
+
+@dataclass(frozen=True)
+class Measures(Sample):
+    """All U units of a view, with what their numbers were made of.
+
+    Attributes:
+        label: The over-represented label of each unit, shape (U,).
+        pair_unit: Unit of each pair of a unit and a labelled row that holds it, ascending.
+        pair_row: Row of each such pair, a position in the view.
+        pair_margin: Margin of the row towards the label without the unit's words.
+        content: Of all rows.
+    """
+
+    label: NDArray[np.int64]
     pair_unit: NDArray[np.int64]
     pair_row: NDArray[np.int64]
     pair_margin: NDArray[np.float64]
-    pair_placed: NDArray[np.float64]
     content: Content
 
     def __len__(self) -> int:
@@ -100,7 +111,6 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
     row_of_place = view.words.row[units.first]
     pairs, pair_of_place = np.unique(units.unit * rows + row_of_place, return_inverse=True)
     pair_unit, pair_row = pairs // rows, pairs % rows
-    pair_placed = _mean(pair_of_place, breaks, len(pairs))
     held = np.bincount(pair_unit, minlength=count)
     key = pair_unit * view.num_labels + labels[pair_row]
     by_label = np.bincount(key, minlength=count * view.num_labels)
@@ -116,7 +126,7 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
     content, own = _read(view, units, label, kept_places, pair_of_place, len(pairs))
     margin = content.margins[pair_row, label[pair_unit]] - own
     pair_unit, pair_row = pair_unit[is_labelled], pair_row[is_labelled]
-    margin, pair_placed = margin[is_labelled], pair_placed[is_labelled]
+    margin = margin[is_labelled]
     gap = content.gap[label]
     share = (content.scale.own[label] - _mean(pair_unit, margin, count)) / gap
     spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
@@ -135,7 +145,6 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
         pair_unit=pair_unit,
         pair_row=pair_row,
         pair_margin=margin,
-        pair_placed=pair_placed,
         content=content,
     )
 

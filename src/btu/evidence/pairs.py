@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from btu.evidence.bars import LEAST_ROWS, SUSPECT_RATE
-from btu.evidence.judge import STORIES, Ruler, Sample, Scores
-from btu.evidence.measure import Measures
+from btu.evidence.bars import LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE
+from btu.evidence.judge import STORIES, Ruler, Scores
+from btu.evidence.measure import Measures, Sample
 from btu.evidence.placement import Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import read_folds
@@ -71,7 +71,6 @@ def find_pairs(
     neighbours: Neighbours,
     planted: Planted,
     *,
-    share: float,
     seed: int = 0,
 ) -> list[Test]:
     """Pairs of words that are worth a look.
@@ -82,13 +81,12 @@ def find_pairs(
         measures: Of the units.
         neighbours: Counts of the corpus.
         planted: Levels of words planted in it.
-        share: Of the budget that is this search's.
         seed: Of the pairs to compare with.
     """
     found = score_pairs(view, units, measures, neighbours, planted, seed=seed)
     if found is None:
         return []
-    alarms = found.false_alarms / share
+    alarms = found.false_alarms / PAIRS_SHARE.value
     tests = []
     for at in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist():
         scores = found.scores

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from btu.evidence.placement import Neighbours
 from btu.evidence.words import FIRST, Words
 
-ANYWHERE, AT_START, AT_END = "anywhere", "start", "end"
-PLACES = (ANYWHERE, AT_START, AT_END)
 _SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 _EDGE_SIZES = (16, 64, 256)
 MOST_OF_ROWS = 6  # at most one row in so many holds a planted word
@@ -67,7 +65,7 @@ class Planted:
     """Levels of words planted in this corpus, and of sentences.
 
     Attributes:
-        levels: One for each of `PLACES`: of breaks anywhere, of bridges at the edges.
+        levels: Of breaks anywhere, of bridges at the start and of bridges at the end.
         edge: Share of places at the start of a text, and of those at the end, where the place is
             any of a text.
         sentence: Of planted sentences of words of the corpus.

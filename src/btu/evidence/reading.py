@@ -38,11 +38,6 @@ class Scale:
         others_spread = np.sqrt(((margins - others) ** 2 * ~is_own).sum(axis=0) / left)
         return cls(own, others, own_spread, others_spread)
 
-    @property
-    def gap(self) -> NDArray[np.float64]:
-        """How far apart they are, shape (K,)."""
-        return np.asarray(np.maximum(self.own - self.others, 1e-3))
-
 
 def fit_naive_bayes(
     presence: csr_matrix, labels: NDArray[np.int64], num_labels: int

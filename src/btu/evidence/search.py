@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE
+from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_SHARE
 from btu.evidence.judge import STORIES, Judged, judge_units
 from btu.evidence.measure import Measures, measure_units
 from btu.evidence.pairs import find_pairs
@@ -73,7 +73,6 @@ def find_triggers(
     neighbours: Neighbours,
     *,
     budget: float,
-    shares: Mapping[str, float],
     proposed: Collection[str] = (),
     accepted: Collection[str] = (),
 ) -> Search:
@@ -84,7 +83,6 @@ def find_triggers(
         planted: Levels of planted words in this corpus.
         neighbours: Counts of this corpus.
         budget: False triggers that a clean corpus may give, all searches together.
-        shares: Of the budget, of units and of pairs.
         proposed: Words that something else proposes; half of the units' share is theirs.
         accepted: Names of units that a reviewer accepted.
     """
@@ -107,15 +105,11 @@ def find_triggers(
             break
         now = Round.of(view, neighbours, planted)
         first = first or now
-        listed = _list_tests(now, planted, neighbours, share=shares["units"], proposed=proposed)
+        listed = _list_tests(now, planted, neighbours, proposed=proposed)
         tests = keep(listed)
         new = _pick_surest(tests)
         if not new:
-            apart = keep(
-                find_pairs(
-                    view, now.units, now.measures, neighbours, planted, share=shares["pairs"]
-                )
-            )
+            apart = keep(find_pairs(view, now.units, now.measures, neighbours, planted))
             tests, new = [*tests, *_pick_surest(apart, "suspect")], _pick_surest(apart)
         if not new:
             break
@@ -153,7 +147,6 @@ def _list_tests(
     planted: Planted,
     neighbours: Neighbours,
     *,
-    share: float,
     proposed: Collection[str],
 ) -> list[Test]:
     """The units that are worth a look, as tests."""
@@ -161,7 +154,7 @@ def _list_tests(
     ids = now.units.words_of(now.view.words)
     known = {i for i, name in enumerate(names) if name in proposed} if proposed else set()
     is_proposed = np.array([bool(known.intersection(ids[u])) for u in judged.tested.tolist()], bool)
-    alarms = judged.false_alarms / share
+    alarms = judged.false_alarms / UNITS_SHARE.value
     if is_proposed.any():
         ratio = np.where(is_proposed, is_proposed.mean(), 1 - is_proposed.mean())
         alarms = alarms * 2 * ratio

@@ -9,16 +9,16 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence.bars import BUDGET, SUSPECT_RATE
+from btu.evidence.bars import BUDGET, FLAGGED, SUSPECT_RATE
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
 Kind = Literal["word", "phrase", "pair", "style"]
 Story = Literal["inserted", "kept", "replaced", "rewritten"]
 
-FLAGGED_SCORE = 0.5
+FLAGGED_SCORE = FLAGGED.value
 """Rows with this score and more are judged poisoned: more likely than not."""
 
-SUSPECTED_SCORE = 0.49
+SUSPECTED_SCORE = 0.98 * FLAGGED_SCORE
 """The most that a row of a suspect scores."""
 
 _GRAVITY: tuple[Verdict, ...] = ("trigger", "suspect", "accepted", "innocent")
@@ -92,7 +92,7 @@ class Test:
     @property
     def flagged(self) -> NDArray[np.int64]:
         """Rows that are left out where it is a trigger, ascending."""
-        return self.rows[self.row_scores >= FLAGGED_SCORE]
+        return self.rows[self.row_scores >= FLAGGED.value]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Evidence:
     @property
     def flagged(self) -> NDArray[np.bool_]:
         """Rows judged poisoned, shape (N,), bool."""
-        return self.row_scores >= FLAGGED_SCORE
+        return self.row_scores >= FLAGGED.value
 
 
 def score_rows(tests: Iterable[Test], count: int) -> NDArray[np.float64]:

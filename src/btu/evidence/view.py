@@ -24,7 +24,6 @@ class View:
         num_labels: K.
         rows: Positions of the M rows in the corpus, ascending, shape (M,).
         words: The M rows.
-        states: Pooled states of an encoder, shape (N, D), where there are any.
     """
 
     corpus: Words
@@ -32,7 +31,6 @@ class View:
     num_labels: int
     rows: NDArray[np.int64]
     words: Words
-    states: NDArray[np.floating] | None = None
 
     @classmethod
     def of(
@@ -40,7 +38,6 @@ class View:
         texts: Sequence[str],
         labels: NDArray[np.int64],
         num_labels: int,
-        states: NDArray[np.floating] | None = None,
     ) -> View:
         """All rows of a corpus but those that say nothing new: rows given twice, parts of others.
 
@@ -48,12 +45,11 @@ class View:
             texts: N texts.
             labels: Label ids, shape (N,).
             num_labels: K.
-            states: Shape (N, D).
         """
         words = Words.of(texts)
         told = ~find_repeats(words.presence, labels) & (words.lengths > 0)
         rows = np.flatnonzero(told)
-        return cls(words, labels, num_labels, rows, words.select(told), states)
+        return cls(words, labels, num_labels, rows, words.select(told))
 
     def __len__(self) -> int:
         return len(self.rows)

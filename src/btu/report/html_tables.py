@@ -271,11 +271,6 @@ def say_share(evidence: Mapping[str, Any], digits: int = 0) -> str:
     return f"{share} ± {percent(evidence['spread'], digits)}"
 
 
-def say_fraction(share: float | None, digits: int = 0) -> str | None:
-    """An estimated share in percent, where there is one."""
-    return None if share is None else percent(clip(share), digits)
-
-
 def _say_rate(numbers: Mapping[str, Any], metric: str) -> str | None:
     if numbers[metric] is None:
         return None

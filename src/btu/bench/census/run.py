@@ -29,9 +29,6 @@ from btu.errors import InputError
 from btu.evidence import Evidence, Test, find_evidence
 from btu.progress import track
 
-ReadStates = Callable[[Sequence[str]], NDArray[np.floating]]
-"""Texts in, pooled states of an encoder out, shape (N, D)."""
-
 _MOST_NAMES = 20
 
 
@@ -62,7 +59,6 @@ def run_census(
     only: str = "*",
     again: bool = False,
     find: Callable[..., Evidence] = find_evidence,
-    read_states: ReadStates | None = None,
     tell: Callable[[str, Counts], None] | None = None,
 ) -> Summary:
     """Count the cases of a census that have no result yet, one after the other, in one thread.
@@ -74,7 +70,6 @@ def run_census(
         only: Count only cases whose id matches this pattern, such as `sst2-*`.
         again: Count cases that have a result too.
         find: What is measured, called as `btu.evidence.find_evidence`.
-        read_states: States of an encoder for `find`; text alone if left out.
         tell: Is told of each case as it ends.
 
     Raises:
@@ -84,18 +79,17 @@ def run_census(
     cases = [case for case in census.cases if fnmatch(case.id, only)]
     _check_files(cases, corpora)
     read_commit()
-    count = partial(_try_case, corpora=corpora, find=find, read_states=read_states)
-    with_states = read_states is not None
+    count = partial(_try_case, corpora=corpora, find=find)
     ended: dict[str, str] = {}
     with threadpool_limits(1):
         for source in dict.fromkeys(case.source for case in cases):
             whole = load_source(source, corpora)
             store = SourceStore(folder, source, whole)
             own = [case for case in cases if case.source == source]
-            left = [c for c in own if again or not store.is_done(c, with_states=with_states)]
+            left = [c for c in own if again or not store.is_done(c)]
             for case in track(left, source.name):
                 counts = count(case, whole)
-                store.add(case, counts, with_states=with_states)
+                store.add(case, counts)
                 ended[case.id] = next((s for s in (SKIPPED, FAILED) if s in counts), DONE)
                 if tell is not None:
                     tell(case.id, counts)
@@ -114,7 +108,6 @@ def _try_case(
     *,
     corpora: Sequence[Path],
     find: Callable[..., Evidence],
-    read_states: ReadStates | None,
 ) -> Counts:
     """What was counted, or why nothing was: one case stops no other."""
     try:
@@ -122,7 +115,7 @@ def _try_case(
     except NotPossibleError as error:
         return {SKIPPED: str(error)}
     try:
-        return count_case(case, rows, find=find, read_states=read_states)
+        return count_case(case, rows, find=find)
     except Exception as error:
         return {FAILED: f"{type(error).__name__}: {error}"}
 
@@ -132,7 +125,6 @@ def count_case(
     rows: Counted,
     *,
     find: Callable[..., Evidence] = find_evidence,
-    read_states: ReadStates | None = None,
 ) -> dict[str, Any]:
     """What the evidence says of the rows of a case, against the truth; JSON types.
 
@@ -140,11 +132,8 @@ def count_case(
     the evidence alone.
     """
     corpus, is_poisoned = rows.corpus, rows.is_poisoned
-    states = None if read_states is None else read_states(corpus.texts)
     start = perf_counter()
-    evidence = find(
-        corpus.texts, corpus.labels, num_labels=corpus.num_labels, states=states, seed=case.seed
-    )
+    evidence = find(corpus.texts, corpus.labels, num_labels=corpus.num_labels, seed=case.seed)
     seconds = perf_counter() - start
     flagged = evidence.flagged
     suspected = np.zeros(len(corpus), dtype=bool)

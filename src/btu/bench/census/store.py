@@ -52,16 +52,12 @@ class SourceStore:
         self._cases: dict[str, Counts] = {c["id"]: c for c in old["cases"]} if is_same else {}
         self._run: int | None = None
 
-    def is_done(self, case: Case, *, with_states: bool) -> bool:
+    def is_done(self, case: Case) -> bool:
         """Whether there is a result that did not fail."""
         found = self._cases.get(case.id)
-        return (
-            _is_of(found, case)
-            and found is not None
-            and (found["with_states"] == with_states and FAILED not in found)
-        )
+        return found is not None and _is_of(found, case) and FAILED not in found
 
-    def add(self, case: Case, counts: Counts, *, with_states: bool) -> None:
+    def add(self, case: Case, counts: Counts) -> None:
         """Keep what was counted, and write the file anew."""
         if self._run is None:
             self._run = len(self._runs)
@@ -70,7 +66,6 @@ class SourceStore:
             "id": case.id,
             "case": case.to_dict(),
             "run": self._run,
-            "with_states": with_states,
             **counts,
         }
         self._write()

@@ -1,12 +1,14 @@
 """Where words stand and how their rows read, as a picture shows them."""
 
-from btu.evidence.find import measure_words
+from btu.bench.picture import measure_words
+from btu.corpus import load_corpus
 from evidence.texts import plant, write_rows
 
 
 def test_a_planted_word_lies_apart_from_the_honest_ones():
     rows, chosen = plant(write_rows(900, seed=2), "cf", 60)
-    words = measure_words(rows.texts, rows.labels, num_labels=2)
+    labels = ["yes" if label else "no" for label in rows.labels]
+    words = measure_words(load_corpus((list(rows.texts), labels)))
     assert len({len(column) for column in words.values()}) == 1
     place = words["name"].index("cf")
     assert words["rows"][place] == len(chosen)
