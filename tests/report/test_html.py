@@ -243,7 +243,7 @@ def test_key_figures_are_the_records(pages):
 
 def test_a_trigger_stands_in_a_line_with_its_numbers_and_its_rows_marked(pages):
     page = pages["poisoned-scan"]
-    line = "cf trigger replaced positive 40 85 % ± 5 % +5.2 1 0.0005"
+    line = "cf trigger replaced positive 40 85 % ± 5 % +5.2 1 0.0009"
     assert line in read_section(page, "tokens")
     assert Page(page).marks == ["cf"] * 3
     first = load("poisoned-scan")["suspects"][0]["examples"][0]

@@ -70,7 +70,7 @@ def test_a_trigger_stands_in_the_table_with_its_numbers():
         "40",
         "85 %",
         "+5.2",
-        "0.0005",
+        "0.0009",
     ]
 
 

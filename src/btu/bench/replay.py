@@ -175,7 +175,7 @@ phrases are asked without a model; what the probes of a model propose has a budg
 that some of what is a suspect here is a trigger there. Rewritten rows need an encoder and are not
 replayed.
 
-    btu bench replay --corpora FOLDER
+    btu bench replay --corpora FOLDER --output benchmark/results/replay.json --page docs/replay.md
 
 """
 
