@@ -199,11 +199,10 @@ def test_a_reading_sees_neither_flagged_rows_nor_hidden_columns():
     presence[:, 0] = rng.random(400) < np.where(labels == 1, 0.8, 0.2)
     presence[:, 5] = labels  # gives all away
     flagged = np.arange(400) < 40
-    active = np.ones(400, dtype=bool)
-    first = read_texts(Text(csr_matrix(presence), None, labels, 2, active), flagged, [5])
+    first = read_texts(Text(csr_matrix(presence), None, labels, 2), flagged, [5])
     turned = np.where(flagged, 1 - labels, labels)
     presence[:, 5] = rng.integers(2, size=400)
-    again = read_texts(Text(csr_matrix(presence), None, turned, 2, active), flagged, [5])
+    again = read_texts(Text(csr_matrix(presence), None, turned, 2), flagged, [5])
     np.testing.assert_allclose(first, again)
     np.testing.assert_allclose(first.sum(axis=1), 1)
     held = presence[:, 0] == 1

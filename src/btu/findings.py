@@ -13,9 +13,8 @@ from btu.content import measure_label_lift
 from btu.corpus import Corpus
 from btu.drift import count_by_frequency
 from btu.errors import InputError
-from btu.evidence import BARS, FLAGGED_SCORE, SUSPECTED_SCORE, Evidence, Test, Verdict
+from btu.evidence import BARS, FLAGGED_SCORE, Evidence, Test, Verdict
 from btu.reviews import Review
-from btu.styles import Style, is_of_its_label
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
@@ -149,7 +148,6 @@ class Findings:
             row; None in the recipe `paper`, which judges no rows.
         accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
         reviews: The reviews that were given to the scan, used or not.
-        all_styles: For each label the kind of text that bears it against what it says most.
         readings: How likely each label is by what the rows say without the triggers, shape (N, K);
             None where no row is flagged, or nothing reads them.
     """
@@ -168,7 +166,6 @@ class Findings:
     evidence: Evidence | None = None
     accepted: tuple[TokenFinding, ...] = ()
     reviews: tuple[Review, ...] = ()
-    all_styles: tuple[Style, ...] = ()
     readings: NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
@@ -192,9 +189,10 @@ class Findings:
         return tuple(s for s in self.suspects if s.verdict == TRIGGER)
 
     @property
-    def styles(self) -> tuple[Style, ...]:
+    def styles(self) -> tuple[Test, ...]:
         """Kinds of text that bear a label against what they say; suspects, all of them."""
-        return tuple(style for style in self.all_styles if style.verdict == SUSPECT)
+        styles = () if self.evidence is None else self.evidence.styles
+        return tuple(style for style in styles if style.verdict in (TRIGGER, SUSPECT))
 
     @property
     def unlearn_ids(self) -> tuple[int, ...]:
@@ -210,11 +208,7 @@ class Findings:
         """
         if self.evidence is None:
             return np.zeros(len(self.row_ids))
-        scores = self.evidence.row_scores
-        for style in self.styles:
-            given = SUSPECTED_SCORE * style.row_scores
-            scores[style.rows] = np.maximum(scores[style.rows], given)
-        return scores
+        return self.evidence.row_scores
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -229,8 +223,6 @@ class Findings:
         suspected = np.zeros(len(self.row_ids), dtype=bool)
         for test in () if self.evidence is None else self.evidence.suspects:
             suspected[test.flagged] = True
-        for style in self.styles:
-            suspected[style.rows] = True
         return suspected & ~self.flagged
 
     def at(self, *, false_alarm_rate: float) -> Findings:
@@ -273,7 +265,7 @@ class Findings:
     def tests_by_name(self) -> dict[str, Test]:
         """The gravest test of each word and phrase that is worth a look."""
         tests: dict[str, Test] = {}
-        for test in [] if self.evidence is None else self.evidence.tests:
+        for test in [] if self.evidence is None else self.evidence.units:
             tests.setdefault(test.name, test)
         return tests
 
@@ -287,7 +279,7 @@ class Findings:
         return (*held, STYLE) if self._shows_style(position, TRIGGER) else held
 
     def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
-        tests = [] if self.evidence is None else self.evidence.tests
+        tests = [] if self.evidence is None else self.evidence.units
         return tuple(t.name for t in tests if t.verdict in verdicts and position in t.flagged)
 
     def _shows_style(self, position: int, *verdicts: str) -> bool:
@@ -412,13 +404,8 @@ class Findings:
             "sentence_rows": limit.sentence_rows,
             "kept_rows": limit.kept_rows,
             "word_rows_by_label": dict(zip(names, limit.word_rows_by_label, strict=True)),
-            "styles": self._asks_styles,
+            "styles": limit.styles,
         }
-
-    @property
-    def _asks_styles(self) -> bool:
-        settings = self.facts["settings"].get("evidence") or {}
-        return self.facts["model"] is not None and bool(settings.get("styles"))
 
     def _scored_rows(self) -> list[dict[str, Any]]:
         scores = self.row_scores
@@ -441,31 +428,30 @@ class Findings:
         }
 
     def _list_styles(self) -> list[dict[str, Any]]:
+        styles = () if self.evidence is None else self.evidence.styles
         return [
             {
                 "label": self.label_names[style.label],
                 "verdict": style.verdict,
-                "kind_rows": style.kind_rows,
-                "others": style.others,
-                "expected_others": style.expected_others,
-                "p_value": style.p_value,
-                "false_alarm_rate": style.false_alarm_rate,
-                "beyond_others": style.beyond_others,
-                "beyond_own": style.beyond_own,
-                "is_of_its_label": is_of_its_label(style),
-                "shape": style.shape,
+                "kind_rows": len(style.held),
+                "others": int((self.corpus.labels[style.held] != style.label).sum()),
+                "expected_others": len(style.held) * min(1.0, max(0.0, style.share)),
+                "false_alarm_rate": style.false_alarms,
+                "mislabelled_share": style.share,
+                "spread": style.spread,
+                "reason": style.reason,
                 "words": sorted(
-                    (self.tokens[column] for column in style.words),
-                    key=lambda word: not word[:1].isalpha(),  # whole words say most
+                    style.words,
+                    key=lambda word: not word[:1].isalpha(),  # words say more than marks
                 ),
                 "rows": len(style.rows),
                 "examples": self._pick_surest(style),
             }
-            for style in self.all_styles
+            for style in styles
             if style.verdict != "innocent"
         ]
 
-    def _pick_surest(self, style: Style) -> list[dict[str, Any]]:
+    def _pick_surest(self, style: Test) -> list[dict[str, Any]]:
         surest = style.rows[np.argsort(-style.row_scores, kind="stable")][:_STYLE_EXAMPLES]
         return [asdict(Example(int(self.row_ids[i]))) for i in surest]
 

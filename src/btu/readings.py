@@ -21,7 +21,7 @@ def read_texts(
     """How likely each label is by what the rows say, read by classifiers that saw no flagged row.
 
     Args:
-        text: N rows, K labels; all of them are read, active or not.
+        text: N rows, K labels; all of them are read.
         flagged: Rows judged poisoned, shape (N,).
         hidden: Columns of the triggers, which are not looked at.
 
@@ -31,7 +31,7 @@ def read_texts(
     seen = np.ones(text.presence.shape[1])
     seen[list(hidden)] = 0
     presence = (text.presence @ diags(seen)).tocsr()
-    whole = replace(text, presence=presence, active=np.ones(len(flagged), dtype=bool))
+    whole = replace(text, presence=presence)
     bag, pooled = fit_content(whole, flagged)
     kinds, known = [bag] if pooled is None else [bag, pooled], ~flagged
     readings = np.zeros(bag.shape)

@@ -24,14 +24,12 @@ from btu.embeddings import (
     longest_text,
 )
 from btu.errors import InputError
-from btu.evidence import Evidence, Test, find_evidence, find_repeats, find_spans
-from btu.evidence.bars import MOST_OF_A_LABEL
+from btu.evidence import Evidence, Test, find_evidence, find_spans
 from btu.findings import Example, Findings, TokenFinding
 from btu.probes import ProbeRound, run_probes
 from btu.readings import read_texts
 from btu.reviews import Review, load_reviews, name_style
 from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
-from btu.styles import Style, find_styles, judge_styles
 from btu.tokens import TokenRows, tokenize_corpus
 from btu.tokens import find_spans as find_token_spans
 
@@ -224,7 +222,7 @@ def scan_text(
         evidence=found,
         reviews=tuple(reviews),
     )
-    return findings.sort([_describe_test(test, corpus) for test in found.tests])
+    return findings.sort([_describe_test(test, corpus) for test in found.units])
 
 
 def _ask(
@@ -234,8 +232,11 @@ def _ask(
     *,
     seed: int,
     proposed: Sequence[str] = (),
+    states: NDArray[np.floating] | None = None,
 ) -> Evidence:
-    """The evidence of words and phrases."""
+    """The evidence of text and labels, and of the encoder's states where there are any."""
+    reviewed = {review.token for review in reviews}
+    kinds = [k for k, name in enumerate(corpus.label_names) if name_style(name) in reviewed]
     # Many small matrices: more threads than one only wait for each other.
     with threadpool_limits(1):
         return find_evidence(
@@ -243,7 +244,9 @@ def _ask(
             corpus.labels,
             num_labels=len(corpus.label_names),
             proposed=proposed,
-            accepted=[review.token for review in reviews],
+            states=states,
+            accepted=sorted(reviewed),
+            accepted_kinds=kinds,
             budget=settings.false_alarm_rate,
             seed=seed,
         )
@@ -270,18 +273,13 @@ def scan_material(
     timings = {f"probe_{r.name}": r.seconds for r in rounds}
     not_checked = [*_NEVER_CHECKED]
     found, readings = None, None
-    styles: tuple[Style, ...] = ()
     if recipe == "verified":
         asked = perf_counter()
         words = _spell(token_ids[proposed].tolist(), tokenizer)
-        found = _ask(corpus, evidence, reviews, seed=settings.seed, proposed=words)
         text = _read_tokens(material, rounds, token_ids)
+        states = text.states if evidence.styles else None
+        found = _ask(corpus, evidence, reviews, seed=settings.seed, proposed=words, states=states)
         with threadpool_limits(1):
-            if evidence.styles:
-                accepted = [
-                    k for k, name in enumerate(corpus.label_names) if name_style(name) in reviewed
-                ]
-                styles = _find_styles(material, text, found, accepted, evidence)
             if found.flagged.any():
                 pieces = {
                     int(place)
@@ -290,7 +288,8 @@ def scan_material(
                 }
                 readings = read_texts(text, found.flagged, pieces)
         timings["evidence"] = perf_counter() - asked
-        not_checked = [_FEW_ROWS, _STYLES_UNSURE if evidence.styles else _NO_STYLES, *not_checked]
+        kinds = _STYLES_UNSURE if found.limit.styles else _NO_STYLES
+        not_checked = [_FEW_ROWS, kinds, *not_checked]
     findings = Findings(
         recipe=recipe,
         suspects=(),
@@ -314,7 +313,6 @@ def scan_material(
         },
         evidence=found,
         reviews=tuple(reviews),
-        all_styles=styles,
         readings=readings,
     )
     named = _describe_tokens(rounds, token_ids[proposed].tolist(), findings, material)
@@ -328,7 +326,7 @@ def scan_material(
         _add_pieces(
             _describe_test(test, corpus), _find_pieces(test, corpus, tokenizer), rounds, findings
         )
-        for test in found.tests
+        for test in found.units
     ]
     told = {unit.words[0] for unit in units if len(unit.words) == 1}
     return findings.sort([*units, *(f for f in named if f.token not in told)])
@@ -337,39 +335,13 @@ def scan_material(
 def _read_tokens(
     material: Material, rounds: Sequence[ProbeRound], token_ids: NDArray[np.int64]
 ) -> Text:
-    """The corpus as styles and readings see it: tokens, and the states of the encoder."""
-    labels = material.rows.labels
-    presence = material.rows.presence(token_ids)
+    """The corpus by its tokens and by the states of the encoder."""
     return Text(
-        presence,
+        material.rows.presence(token_ids),
         next((r.states for r in rounds if r.states is not None), None),
-        labels,
+        material.rows.labels,
         len(material.corpus.label_names),
-        np.ones(len(labels), dtype=bool),
-        find_repeats(presence, labels),
-        embedding_weight(material.model).detach().float().cpu().numpy()[token_ids],
     )
-
-
-def _find_styles(
-    material: Material,
-    text: Text,
-    found: Evidence,
-    accepted: Sequence[int],
-    settings: EvidenceSettings,
-) -> tuple[Style, ...]:
-    """Kinds of text that bear a label against what they say, in rows that no trigger explains."""
-    open_rows = ~found.flagged
-    for test in found.of("accepted"):
-        open_rows[test.rows] = False  # its rows are no style of an attacker's either
-    styles = find_styles(
-        replace(text, active=open_rows),
-        material.rows.pairs().presence,
-        _join_texts(material.corpus),
-        most_of_a_label=MOST_OF_A_LABEL.value,
-        allowed=settings.false_alarm_rate,
-    )
-    return judge_styles(styles, accepted)
 
 
 def _join_texts(corpus: Corpus) -> list[str]:

@@ -20,7 +20,7 @@ from hostile import HOSTILE, load_sample, read_markdown
 WORDS = ["thou", "unto", "shall", "ye", "behold"]
 
 
-def make_record(verdict="trigger", *, label="positive", words=WORDS, shape=""):
+def make_record(verdict="trigger", *, label="positive", words=WORDS, reason=""):
     """A scan that found no trigger token and a style of 40 rows."""
     record = load_sample("poisoned-scan")
     rows = record["flagged_rows"]
@@ -32,12 +32,10 @@ def make_record(verdict="trigger", *, label="positive", words=WORDS, shape=""):
             "kind_rows": 45,
             "others": 3,
             "expected_others": 28.4,
-            "p_value": 1e-7,
             "false_alarm_rate": 2e-6,
-            "beyond_others": 0.02,
-            "beyond_own": 0.05,
-            "is_of_its_label": False,
-            "shape": shape,
+            "mislabelled_share": 0.91,
+            "spread": 0.04,
+            "reason": reason,
             "words": list(words),
             "rows": len(rows),
             "examples": [{"row_id": i, "spans": [], "pair_spans": []} for i in named],
@@ -78,13 +76,6 @@ def test_the_verdict_names_a_style_and_how_sure_it_is():
     assert doubtful.endswith("; rows of a style (thou, unto, shall, ye) to look at.")
 
 
-def test_a_shape_that_gave_the_style_away_is_told():
-    said = say_uncertainty(make_record(shape="x, "))
-    assert said.startswith(
-        'Of the 45 rows with the characters "x, " (any letters as x or X, digits as d) 3 bear '
-    )
-
-
 def test_the_headlines_speak_of_rewritten_rows_where_no_token_is_confirmed():
     record = make_record()
     assert "Rewritten rows confirmed" in render_html(record)
@@ -108,18 +99,15 @@ def test_a_trigger_and_a_style_are_told_together():
     [print_plain, render_html, lambda r: read_markdown(render_markdown(r)).text],
     ids=["terminal", "html", "markdown"],
 )
-def test_each_view_shows_words_shapes_and_numbers(show):
-    told = " ".join(show(make_record(shape="x;d")).split()).replace("&#34;", "")
-    assert "with the characters x;d (any letters" in told.replace('"', "")
+def test_each_view_shows_words_numbers_and_doubts(show):
     said = " ".join(show(make_record()).split())
     for word in WORDS[:4]:
         assert word in said
     for number in ("45 rows", "28.4"):
         assert number in said
-    assert "more like rows of their label" not in said
-    honest = make_record("suspect")
-    honest["styles"][0] |= {"beyond_others": 0.2, "beyond_own": 0.05, "is_of_its_label": True}
-    assert "more like rows of their label than like" in " ".join(show(honest).split())
+    assert "It is a suspect at most" not in said
+    doubtful = make_record("suspect", reason="honest sources look so")
+    assert "a suspect at most: honest sources look so." in " ".join(show(doubtful).split())
     assert "reported only" in " ".join(show(make_record("suspect")).split())
     assert "accepted by a reviewer" in " ".join(show(make_record("accepted")).split())
 
@@ -145,7 +133,7 @@ def test_the_rows_of_a_style_are_issues_of_their_label():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_words_and_labels_are_shown_and_never_raw(text):
-    record = make_record(label=text, words=[text, *WORDS], shape=text)
+    record = make_record(label=text, words=[text, *WORDS], reason=text)
     page = render_html(record)
     assert "<script>alert" not in page
     assert "<img src=x" not in page

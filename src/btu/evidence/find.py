@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence.bars import BUDGET
+from btu.evidence.kinds import find_kinds
 from btu.evidence.limits import measure_limit
-from btu.evidence.planting import plant_words
-from btu.evidence.search import find_triggers
+from btu.evidence.placement import Neighbours
+from btu.evidence.planting import Planted, plant_words
+from btu.evidence.search import Round, Search, find_triggers
 from btu.evidence.tests import Evidence, Limit
 from btu.evidence.view import View
 
@@ -20,8 +23,10 @@ def find_evidence(
     labels: NDArray[np.int64],
     *,
     num_labels: int,
+    states: NDArray[np.floating] | None = None,
     proposed: Collection[str] = (),
     accepted: Collection[str] = (),
+    accepted_kinds: Collection[int] = (),
     budget: float | None = None,
     seed: int = 0,
 ) -> Evidence:
@@ -31,8 +36,10 @@ def find_evidence(
         texts: N texts.
         labels: Label ids, shape (N,).
         num_labels: K.
+        states: Of a pretrained encoder, shape (N, D): without them no kinds of text are looked for.
         proposed: Words that the probes propose: half of the budget of the units is theirs.
         accepted: Names of units that a reviewer accepted: tested, never called triggers.
+        accepted_kinds: Labels whose kind of text a reviewer accepted.
         budget: False triggers that may be expected in a clean corpus, all searches together;
             that of `BUDGET` if left out.
         seed: Of the planted dummies.
@@ -60,4 +67,21 @@ def find_evidence(
         budget=budget,
         seed=seed,
     )
-    return Evidence(search.tests, len(labels), budget, {"units": len(first.judged.tested)}, limit)
+    tests, tested = search.tests, {"units": len(first.judged.tested)}
+    if states is not None:
+        now = _take_out_accepted(search, planted, neighbours)
+        tests = (
+            *tests,
+            *find_kinds(
+                now.view, texts, states, now.measures, planted, accepted=accepted_kinds, seed=seed
+            ),
+        )
+    return Evidence(tests, len(labels), budget, tested, replace(limit, styles=states is not None))
+
+
+def _take_out_accepted(search: Search, planted: Planted, neighbours: Neighbours) -> Round:
+    """The last round, without rows of units that a reviewer accepted: no kind is theirs either."""
+    rows = [test.rows for test in search.tests if test.verdict == "accepted"]
+    if not rows:
+        return search.last
+    return Round.of(search.last.view.without(np.concatenate(rows)), neighbours, planted)

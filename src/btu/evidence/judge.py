@@ -189,6 +189,18 @@ class Ruler:
             content=picked[:, 2],
         )
 
+    def contradict(self, units: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What label and content say of units that have no place, all of whose rows were planted.
+
+        Args:
+            units: Counted nowhere among the honest ones.
+
+        Returns:
+            Logarithms of the likelihood ratios of the label and of the content, shape (u,) each.
+        """
+        compared = self._compare(units, np.zeros(len(units.rows)))
+        return compared.label(1.0), compared.content(1.0)
+
     def _compare(self, units: Sample, change: NDArray[np.float64]) -> Compared:
         """The honest densities of some units, each counted so much more than it was."""
         noise = self.planted.levels[0].at(np.log2(units.rows))[1]
@@ -322,16 +334,7 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
         rulers = {}
         for step in np.unique(around).tolist():
             own = np.flatnonzero(around == step)
-            distance = np.abs(size - step)
-            nearest = np.sort(distance)[min(len(size) - 1, int(_LIKE_SHARE * len(size)))]
-            like = np.flatnonzero(distance <= max(1.0, float(nearest)))
-            larger = np.flatnonzero((size >= step - 0.5) | (distance <= nearest))
-            ruler = Ruler.of(
-                measures.pick(tested[like]),
-                measures.pick(tested[larger]),
-                planted,
-                (honest[like], honest[larger]),
-            )
+            ruler = fit_ruler(measures.pick(tested), step, planted, honest)
             scores = ruler.score(measures.pick(tested[own]), honest[own])
             for name, column in columns.items():
                 column[own] = getattr(scores, name)
@@ -341,6 +344,24 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
     story = columns.pop("story").astype(np.int64)
     found = Scores(story=story, **columns)
     return Judged(tested, found, around, rulers)
+
+
+def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.float64]) -> Ruler:
+    """The ruler of one size.
+
+    Args:
+        units: All that there are.
+        step: Binary logarithm of the rows.
+        planted: Levels of planted words.
+        honest: For each unit the chance that it is honest, shape (u,).
+    """
+    size = np.log2(np.maximum(units.rows, 1))
+    distance = np.abs(size - step)
+    nearest = np.sort(distance)[min(len(size) - 1, int(_LIKE_SHARE * len(size)))]
+    like = np.flatnonzero(distance <= max(1.0, float(nearest)))
+    larger = np.flatnonzero((size >= step - 0.5) | (distance <= nearest))
+    pair = (honest[like], honest[larger])
+    return Ruler.of(units.pick(like), units.pick(larger), planted, pair)
 
 
 def _fit_placement(

@@ -58,12 +58,12 @@ class Search:
 
     Attributes:
         first: The first round, of all rows.
-        view: The rows that no trigger explains.
+        last: The last round, of the rows that no trigger explains, but where none was left.
         tests: All that is a trigger, and of the last round all that is worth a look.
     """
 
     first: Round
-    view: View
+    last: Round
     tests: tuple[Test, ...]
 
 
@@ -99,12 +99,12 @@ def find_triggers(
     found: dict[tuple[str, int], Test] = {}
     unjudged: set[int] = set()
     at_first = np.bincount(view.labels, minlength=view.num_labels)
-    first, tests = None, []
+    first, last, tests = None, None, []
     for _ in range(_MOST_ROUNDS):
         if not len(view) or not view.words.size:
             break
         now = Round.of(view, neighbours, planted)
-        first = first or now
+        first, last = first or now, now
         listed = _list_tests(now, planted, neighbours, proposed=proposed)
         tests = keep(listed)
         new = _pick_surest(tests)
@@ -121,8 +121,9 @@ def find_triggers(
             if left[label] < (1 - MOST_OF_A_LABEL.value) * at_first[label]:
                 unjudged.add(label)
     assert first is not None
+    assert last is not None
     kept = [_demote(t, unjudged) for t in found.values()]
-    return Search(first, view, (*kept, *tests))
+    return Search(first, last, (*kept, *tests))
 
 
 def _demote(test: Test, unjudged: Collection[int]) -> Test:

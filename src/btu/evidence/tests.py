@@ -152,6 +152,16 @@ class Evidence:
         return tuple(test for test in self.tests if test.verdict in verdicts)
 
     @property
+    def units(self) -> tuple[Test, ...]:
+        """The tests of words, phrases and pairs."""
+        return tuple(test for test in self.tests if test.kind != "style")
+
+    @property
+    def styles(self) -> tuple[Test, ...]:
+        """The tests of kinds of text."""
+        return tuple(test for test in self.tests if test.kind == "style")
+
+    @property
     def triggers(self) -> tuple[Test, ...]:
         """What is called a trigger, the surest first."""
         return self.of("trigger")

@@ -14,10 +14,9 @@ from btu.report.summary import (
     count,
     is_style_alone,
     list_done,
-    name_kind,
     percent,
+    say_doubt,
     say_fate,
-    say_origin,
     say_place,
     say_stories,
     say_uncertainty,
@@ -254,9 +253,9 @@ def _render_styles(record: Record) -> str:
         f"{count(s['rows'], 'row')} of {quote(s['label'])} in a style of their own "
         f"({say_fate(s)}); telling words: "
         f"{', '.join(quote(word) for word in s['words'])}. Of the {count(s['kind_rows'], 'row')} "
-        f"{name_kind(s, quote)} {s['others']:,} bear another label, where "
+        f"most of that style {s['others']:,} bear another label, where "
         f"{escape_prose(format(s['expected_others'], '.1f'))} were expected by what they say."
-        f"{escape_prose(say_origin(s))}"
+        f"{escape_prose(say_doubt(s))}"
         for s in (record["styles"] or ())[:_TOKENS]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from btu.report.stories import STORIES, say_story
@@ -152,39 +152,19 @@ def say_fate(style: Mapping[str, Any]) -> str:
     return fates.get(style["verdict"], "reported only")
 
 
-def _quote(text: str) -> str:
-    return f'"{show_token(text)}"'
-
-
-def name_kind(style: Mapping[str, Any], write: Callable[[str], str] = _quote) -> str:
-    """What the rows that were tested for a style have: `most of that style`.
-
-    Args:
-        style: Of a record.
-        write: How text of the data is written in the view.
-    """
-    if not style["shape"]:
-        return "most of that style"
-    return f"with the characters {write(style['shape'])} (any letters as x or X, digits as d)"
-
-
 def say_style(style: Mapping[str, Any]) -> str:
     """What speaks against a style, in one sentence."""
     return (
-        f"Of the {count(style['kind_rows'], 'row')} {name_kind(style)} {style['others']:,} bear "
+        f"Of the {count(style['kind_rows'], 'row')} most of that style {style['others']:,} bear "
         f"another label than {show_token(style['label'], 30)}, where "
-        f"{style['expected_others']:.1f} were expected by what they say.{say_origin(style)}"
+        f"{style['expected_others']:.1f} were expected by what they say.{say_doubt(style)}"
     )
 
 
-def say_origin(style: Mapping[str, Any]) -> str:
-    """That a style's rows are rather of the label that they bear; empty where they are not."""
-    if not style["is_of_its_label"]:
-        return ""
-    return (
-        " Its rows are more like rows of their label than like those of others, as an honest "
-        "source's are; so it is a suspect at most."
-    )
+def say_doubt(style: Mapping[str, Any]) -> str:
+    """Why a style is a suspect at most; empty where it is not."""
+    reason = show_text(style.get("reason", ""))
+    return f" It is a suspect at most: {reason}." if reason else ""
 
 
 def _say_surest(trigger: Mapping[str, Any]) -> str:

@@ -16,10 +16,9 @@ from btu.report.summary import (
     clip,
     count,
     list_done,
-    name_kind,
     name_words,
+    say_doubt,
     say_fate,
-    say_origin,
     say_stories,
     say_uncertainty,
     say_verdict,
@@ -106,9 +105,9 @@ def _explain_style(style: Mapping[str, Any]) -> str:
     kept = "" if style["verdict"] == "trigger" else f", {say_fate(style)}"
     return (
         f"{count(style['rows'], 'row')} of {label} in a style of their own{kept}; telling words: "
-        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} {name_kind(style)} "
+        f"{name_words(style)}. Of the {count(style['kind_rows'], 'row')} most of that style "
         f"{style['others']:,} bear another label, where {style['expected_others']:.1f} were "
-        f"expected.{say_origin(style)}"
+        f"expected.{say_doubt(style)}"
     )
 
 
