@@ -32,6 +32,7 @@ class Target:
         lost_worst: The same in the worst cell.
         flagged_rows_worst: Share of the clean rows that is flagged in the worst cell, at most.
         flagged_tokens_worst: Tokens called triggers in the worst cell, at most.
+        defence: Whose cells count; empty for that of all targets.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Target:
     lost_worst: float | None = None
     flagged_rows_worst: float | None = None
     flagged_tokens_worst: float | None = None
+    defence: str = ""
 
 
 _NO_BARS = Target("", (), ())
@@ -119,12 +121,12 @@ def render_targets(benchmark: Benchmark, results: Mapping[str, Result]) -> str:
     What is beyond its target is in bold, with the target behind every number that has one.
     """
     asked = load_targets(benchmark.root)
-    blocks = _collect(benchmark, asked, results)
     rows, flags = [], []
     for target in asked.targets:
+        cells = _collect(benchmark, asked, target.defence or asked.defence, results)
         own = [
             (block, line)
-            for block, line in blocks
+            for block, line in cells
             if block.attack in target.attacks and block.poison_rate in target.poison_rates
         ]
         corpora = list(dict.fromkeys(block.corpus for block, _ in own))
@@ -152,7 +154,7 @@ def measure_standing(cells: Iterable[tuple[Block, Line]], metric: str) -> Standi
 
 
 def _collect(
-    benchmark: Benchmark, asked: Targets, results: Mapping[str, Result]
+    benchmark: Benchmark, asked: Targets, defence: str, results: Mapping[str, Result]
 ) -> list[tuple[Block, Line]]:
     """The defence's line of each cell once: where most seeds are measured, then asked for."""
     found: dict[tuple[str, str, float], tuple[Block, Line]] = {}
@@ -160,7 +162,7 @@ def _collect(
         if experiment.name not in asked.experiments:
             continue
         for block in build_blocks(experiment, results):
-            line = next((x for x in block.lines if x.defence == asked.defence), None)
+            line = next((x for x in block.lines if x.defence == defence), None)
             if line is None or block.missing is not None:
                 continue
             key = (block.corpus, block.attack, block.poison_rate)

@@ -68,7 +68,7 @@ UNITS_SHARE = Bar(
 PAIRS_SHARE = Bar(
     "pairs_share",
     0.1,
-    "Of the budget, for pairs of words apart. The rest is not spent: kinds of text are suspects.",
+    "Of the budget, for pairs of words apart. The rest is for kinds of text.",
 )
 FLAGGED = Bar(
     "flagged",

@@ -28,9 +28,10 @@ from btu.evidence.states import StatesReader
 from btu.evidence.tests import Test
 from btu.evidence.view import View
 
-SUSPECTS_ONLY = "a habit of an honest source looks just like it"
+SUSPECTS_ONLY = "a habit of an honest source can look just like it"
 
 _STRENGTH, _SURE_STRENGTH = 1.0, 3.0  # C of the regressions: while it is looked for, and found
+_PARTS = 5  # of the rows, once it is found: then no part has to judge what another found
 _HALF = 0.5  # of a label's rows: a kind is at most so many, and as many are never learned from
 _ROUNDS = 5
 _MOST_FITTED = 8_000
@@ -183,18 +184,19 @@ def _fit_form(
     chances: NDArray[np.float64],
     seed: int,
     strength: float = _STRENGTH,
+    parts: int = 2,
 ) -> NDArray[np.float64]:
-    """Log-odds that a row is of the kind by its form, by a fit on the other half, shape (M,).
+    """Log-odds that a row is of the kind by its form, by a fit on the other parts, shape (M,).
 
     Own rows count as of the kind with their chance and as honest with the rest of it; rows of other
     labels are honest, so that what a row says is not learned as a form.
     """
     rng = np.random.default_rng(seed)
-    half = rng.permutation(len(own)) % 2
+    part = rng.permutation(len(own)) % parts
     fitted = rng.permutation(len(own)) < _MOST_FITTED
     scores = np.zeros(len(own))
-    for side in (0, 1):
-        rows = np.flatnonzero((half != side) & fitted)
+    for unknown in range(parts):
+        rows = np.flatnonzero((part != unknown) & fitted)
         mine, theirs = rows[own[rows]], rows[~own[rows]]
         every = np.concatenate([mine, mine, theirs])
         is_kind = np.repeat([True, False, False], [len(mine), len(mine), len(theirs)])
@@ -205,7 +207,7 @@ def _fit_form(
         model = LogisticRegression(C=strength, solver="liblinear", intercept_scaling=5).fit(
             forms[every[seen]], is_kind[seen], sample_weight=weights[seen]
         )
-        scores[half == side] = model.decision_function(forms[half == side])
+        scores[part == unknown] = model.decision_function(forms[part == unknown])
     return scores
 
 
@@ -326,7 +328,7 @@ def _describe(
         mean = float(np.average(learned.margins, weights=chances))
         spread = float(np.sqrt(np.average((learned.margins - mean) ** 2, weights=chances)))
         learned = replace(learned, kind_level=(mean, spread))
-        scores = _fit_form(forms, learned.own, learned.chances, seed, _SURE_STRENGTH)
+        scores = _fit_form(forms, learned.own, learned.chances, seed, _SURE_STRENGTH, _PARTS)
         learned = replace(learned, scores=scores)
     chances = learned.chances
     rows = np.flatnonzero(chances >= FLAGGED.value)

@@ -56,9 +56,12 @@ class BtuVerified:
             settings=settings,
         )
         findings = defence.findings
+        left_out = findings.flagged
+        if self.drop_suspects:
+            left_out = left_out | findings.suspected
         return Outcome(
             predictor=defence.classifier,
-            flagged_rows=findings.flagged,
+            flagged_rows=left_out,
             flagged_tokens=tuple(s.token for s in findings.triggers),
             details={
                 "suspects": [s.token for s in findings.suspects],
