@@ -216,12 +216,23 @@ def test_tables_say_what_the_results_say(census, folder):
     run_census(census, corpora=[folder], find=find_word)
     page = "\n".join(
         f"<!-- census: {name} -->\n<!-- /census -->"
-        for name in ("about", "clean clean", "recall", "corpus reviews", "limits", "seconds")
+        for name in (
+            "about",
+            "clean clean",
+            "suspects",
+            "recall",
+            "rewritten",
+            "corpus reviews",
+            "limits",
+            "seconds",
+        )
     )
     rendered = render_census(page, census, load_counts(census.results, census.cases))
     assert "A small one." in rendered
     assert "reviews, quarters" in rendered
     assert "rare-word, development" in rendered
+    assert "with suspects" in rendered
+    assert "clean suspected" in rendered
     assert rendered == render_census(rendered, census, load_counts(census.results, census.cases))
 
 

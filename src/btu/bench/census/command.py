@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from btu.bench.census.ablation import ABLATIONS, leave_out
+from btu.bench.census.encode import EncodedEvidence
 from btu.bench.census.files import load_census
 from btu.bench.census.null import (
     NullCounts,
@@ -24,7 +25,9 @@ from btu.bench.census.run import Summary, run_census
 from btu.bench.census.store import FAILED, SKIPPED, Counts, load_counts
 from btu.bench.census.table import render_census
 from btu.bench.sample import make_rng, pick_rows
+from btu.bench.store import find_model
 from btu.errors import InputError
+from btu.evidence import find_evidence
 from btu.evidence.bars import BARS, scale_bar
 from btu.folders import replace_file
 from btu.progress import show_progress
@@ -55,6 +58,12 @@ def census(
     without: Annotated[
         str | None, typer.Option(help="Without a question or a kind of candidate, by its name.")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Look for kinds of text too, read by this encoder: minilm, a folder or a Hub id."
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="Count nothing: render the marked parts of this document anew."),
@@ -62,7 +71,7 @@ def census(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Count false alarms and recall of the evidence, text alone, over families of corpora.
+    """Count false alarms and recall of the evidence over families of corpora.
 
     What has a result is not counted again. Exit status 1 where a case failed.
     """
@@ -85,6 +94,7 @@ def census(
             results=results / changed if changed else results,
             only=only,
             again=again,
+            find=find_evidence if encoder is None else EncodedEvidence(find_model(encoder)),
             tell=None if quiet or as_json else _print_case,
         )
     if as_json:

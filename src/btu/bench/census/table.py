@@ -25,7 +25,7 @@ def render_census(text: str, census: Census, results: Mapping[str, Counts]) -> s
     """A document with everything between its markers rendered anew.
 
     A marker is `<!-- census: TABLE [NAME] -->`, its end `<!-- /census -->`. The tables are `about`,
-    `clean VARIANT`, `recall`, `corpus NAME`, `limits` and `seconds`.
+    `clean VARIANT`, `suspects`, `recall`, `rewritten`, `corpus NAME`, `limits` and `seconds`.
 
     Args:
         text: The document; what stands outside of markers stays.
@@ -144,6 +144,36 @@ def render_corpus(census: Census, counted: Sequence[Counted], name: str) -> str:
     return render_table([name, *header], rows)
 
 
+def render_suspects(census: Census, counted: Sequence[Counted]) -> str:
+    """Suspects in corpora that nobody attacked, by family."""
+    own = [(c, n) for c, n in _keep_counted(counted) if c.planting is None and c.variant == CLEAN]
+    rows = []
+    for group, cases in _group(own):
+        for family in dict.fromkeys(case.source.family for case, _ in cases):
+            rows.append(
+                [family, *_add_suspects([x for x in cases if x[0].source.family == family])]
+            )
+        rows.append([f"**{group}**", *_add_suspects(cases)])
+    return render_table(["", "cases", "with suspects", "rows suspected", "of the rows"], rows)
+
+
+def render_rewritten(census: Census, counted: Sequence[Counted]) -> str:
+    """Poisoned rows that are flagged or suspected, and clean ones, by attack and corpus."""
+    rows = [
+        [
+            f"{case.source.name}, {case.planting.name}, {_name_amount(case.amount)}",
+            f"{counts['planted']:,}",
+            f"{counts['found'] + counts['found_as_suspects']:,}",
+            f"{counts['clean_flagged'] + counts['clean_suspected']:,}",
+            f"{counts['num_triggers']:,}",
+        ]
+        for case, counts in _keep_counted(counted)
+        if case.planting is not None
+    ]
+    header = ["rewritten", "of them found", "clean suspected", "triggers"]
+    return render_table(["", *header], rows)
+
+
 def render_limits(census: Census, counted: Sequence[Counted]) -> str:
     """What the evidence of the clean corpus said it could miss, beside what was truly found.
 
@@ -188,7 +218,9 @@ def render_seconds(census: Census, counted: Sequence[Counted]) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "about": render_about,
     "clean": render_clean,
+    "suspects": render_suspects,
     "recall": render_recall,
+    "rewritten": render_rewritten,
     "corpus": render_corpus,
     "limits": render_limits,
     "seconds": render_seconds,
@@ -222,6 +254,16 @@ def _add_up(cases: Sequence[Counted]) -> list[str]:
         f"{flagged:,}",
         f"{100 * flagged / sum(counts['rows'] for _, counts in cases):.2f} %",
         f"{sum(counts['suspects'] for _, counts in cases):,}",
+    ]
+
+
+def _add_suspects(cases: Sequence[Counted]) -> list[str]:
+    suspected = sum(counts["clean_suspected"] for _, counts in cases)
+    return [
+        str(len(cases)),
+        str(sum(counts["suspects"] > 0 for _, counts in cases)),
+        f"{suspected:,}",
+        f"{100 * suspected / sum(counts['rows'] for _, counts in cases):.2f} %",
     ]
 
 
