@@ -113,6 +113,14 @@ def test_a_cell_of_several_experiments_counts_once_where_most_of_it_is_measured(
     assert render_targets(benchmark, results) == whole
 
 
+def test_a_target_may_ask_another_defence(toy: Toy) -> None:
+    other = TARGETS.replace('name = "words"', 'name = "words"\ndefence = "oracle"')
+    (toy.root / "targets.toml").write_text(other, encoding="utf-8")
+    benchmark = load_benchmark([toy.root])
+    rows = find_rows(render_targets(benchmark, build_results(benchmark)))
+    assert rows["words"][1] == "0.0 (≤ 2.0)"
+
+
 def test_clean_data_has_its_flags_in_a_sentence(toy: Toy) -> None:
     text = 'defence = "btu-verified"\nexperiments = ["one"]\n[[target]]\nname = "clean data"\n'
     text += 'attacks = ["badnets"]\npoison_rates = [0.1]\nflagged_rows_worst = 0.005\n'
