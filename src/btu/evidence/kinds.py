@@ -139,11 +139,15 @@ class _Learned:
         return said
 
     @property
+    def form_odds(self) -> NDArray[np.float64]:
+        """Log-odds that a row of the label is of the kind, by its form alone, within bounds."""
+        odds: NDArray[np.float64] = self.scores - np.log(self.own.mean())
+        return np.clip(odds, -_MOST_FORM, _MOST_FORM)
+
+    @property
     def chances(self) -> NDArray[np.float64]:
         """That each row is of that form and says what others say, 0 for rows of others."""
-        prior = self.scores - np.log(self.own.mean())
-        odds = np.clip(prior, -_MOST_FORM, _MOST_FORM) + self.says_others
-        return np.where(self.own, expit(odds), 0.0)
+        return np.where(self.own, expit(self.form_odds + self.says_others), 0.0)
 
 
 def _learn(view: View, forms: csr_matrix, reader: StatesReader, label: int, seed: int) -> _Learned:
@@ -322,11 +326,12 @@ def _describe(
 ) -> Test:
     """The kind as a test, with the rows that are likelier of it than not."""
     for _ in range(_ROUNDS):
-        chances = learned.chances
-        count = int(max(best.rows.sum(), round(chances.sum())))
+        count = int(max(best.rows.sum(), round(learned.chances.sum())))
         learned = _hold_out(reader, learned.label, learned.own, learned.scores, count)
-        mean = float(np.average(learned.margins, weights=chances))
-        spread = float(np.sqrt(np.average((learned.margins - mean) ** 2, weights=chances)))
+        # By the form alone: chances that know what rows say would only repeat it.
+        weights = np.where(learned.own, expit(learned.form_odds), 0.0)
+        mean = float(np.average(learned.margins, weights=weights))
+        spread = float(np.sqrt(np.average((learned.margins - mean) ** 2, weights=weights)))
         learned = replace(learned, kind_level=(mean, spread))
         scores = _fit_form(forms, learned.own, learned.chances, seed, _SURE_STRENGTH, _PARTS)
         learned = replace(learned, scores=scores)
