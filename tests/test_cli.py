@@ -20,12 +20,11 @@ from typer.testing import CliRunner
 
 from btu import Corpus, load_corpus
 from btu.cli import app
-from btu.writers import write_rows
+from btu.data.writers import write_rows
 from planted import FINETUNE, LABELS, MAX_LENGTH, PROBES, TRIGGER, token_id
 
 pytest_plugins = ["planted"]
 
-MODULE = sys.modules["btu.cli"]
 FAST = ("--epochs", "1", "--learning-rate", "2e-3", "--max-length", str(MAX_LENGTH))
 
 
@@ -108,9 +107,9 @@ def test_the_papers_scan_ends_with_1_and_names_its_suspects(btu, csv, pretrained
 
 
 def test_scan_ends_with_0_where_nothing_is_suspicious(btu, csv, run, monkeypatch):
-    clean = replace(run.defence.findings, suspects=())
+    clean = replace(run.defence.findings, named=())
     assert clean.unlearn_ids == ()
-    monkeypatch.setattr(MODULE, "scan_data", lambda *_, **__: clean)
+    monkeypatch.setattr(sys.modules["btu.scan"], "scan", lambda *_, **__: clean)
     status, out, _ = btu("scan", csv, "--model", "any")
     assert status == 0
     assert out.startswith("0 suspicious tokens")
@@ -227,7 +226,7 @@ def test_scores_in_no_known_format_are_refused_before_anything_is_written(
     def scan_data(*_, **__):
         raise AssertionError("scanned first")
 
-    monkeypatch.setattr(MODULE, "scan_data", scan_data)
+    monkeypatch.setattr(sys.modules["btu.scan"], "scan", scan_data)
     path = tmp_path / "mine.json"
     path.write_bytes(b"mine")
     arguments = ("--output", path, "--scores", tmp_path / "scores.xls", "--overwrite")
@@ -391,7 +390,7 @@ def test_a_full_disk_while_saving_ends_with_2_and_leaves_the_old_model(
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(MODULE, "defend", lambda *_, **__: run.defence)
+    monkeypatch.setattr(sys.modules["btu.defend"], "defend", lambda *_, **__: run.defence)
     monkeypatch.setattr(sys.modules["btu.defend"], "write_record", fail)
     arguments = ("train", "any", "--model", "any", "--output", tmp_path / "out", "--overwrite")
     check_refused(btu(*arguments), "No space left on device")
@@ -434,7 +433,7 @@ def test_wrong_training_arguments_are_refused_before_any_training(
     def run_probes(*_, **__):
         raise AssertionError("probed first")
 
-    monkeypatch.setattr(sys.modules["btu.scan"], "run_probes", run_probes)
+    monkeypatch.setattr("btu.model.proposals.run_probes", run_probes)
     path = tmp_path / "args.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
@@ -458,7 +457,7 @@ def test_other_training_arguments_reach_the_training_as_the_numbers_they_are(
         seen.append(settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MODULE, "defend", defend)
+    monkeypatch.setattr(sys.modules["btu.defend"], "defend", defend)
     path = tmp_path / "args.yaml"
     path.write_text("weight_decay: 0.1\nwarmup_steps: 3\nadam_epsilon: 1e-7\n")
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
@@ -594,7 +593,7 @@ def test_an_interrupt_ends_with_130(btu, csv, monkeypatch):
     def scan_data(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MODULE, "scan_data", scan_data)
+    monkeypatch.setattr(sys.modules["btu.scan"], "scan", scan_data)
     status, out, err = btu("scan", csv, "--model", "any")
     assert (status, out) == (130, "")
     assert "Traceback" not in err
@@ -604,7 +603,7 @@ def test_a_fault_in_btu_ends_with_3_and_shows_where(btu, csv, monkeypatch):
     def scan_data(*_, **__):
         raise RuntimeError("broken inside")
 
-    monkeypatch.setattr(MODULE, "scan_data", scan_data)
+    monkeypatch.setattr(sys.modules["btu.scan"], "scan", scan_data)
     status, out, err = btu("scan", csv, "--model", "any")
     assert (status, out) == (3, "")
     assert "broken inside" in err

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas
 import pytest
 
-from btu.corpus import load_corpus
-from btu.report.record import load_record, write_record
-from btu.writers import write_rows
+from btu.data.corpus import load_corpus
+from btu.data.writers import write_rows
+from btu.report.record import load_record
+from btu.support.record import write_record
 from planted import MAX_LENGTH, TRIGGER
 
 pytest_plugins = ["planted"]

@@ -23,14 +23,14 @@ from transformers import (
 
 import btu
 from btu import InputError, RecoverySettings, UnlearnCallback, load_corpus
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import poison_corpus, trigger_corpus
-from btu.embeddings import hash_weights
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import poison_corpus, trigger_corpus
 from btu.evaluate import load_saved
-from btu.metrics import measure_accuracy, measure_attack_success_rate, measure_detection
-from btu.recovery import find_hanging_rows
-from btu.settings import FineTuneSettings
-from btu.tokens import tokenize_corpus
+from btu.model.embeddings import hash_weights
+from btu.model.metrics import measure_accuracy, measure_attack_success_rate, measure_detection
+from btu.model.settings import FineTuneSettings
+from btu.model.tokens import tokenize_corpus
+from btu.repair.recovery import find_hanging_rows
 from planted import (
     ABSENT,
     FINETUNE,

@@ -4,12 +4,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import trigger_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import trigger_corpus
+from btu.data.corpus import load_corpus
 from btu.defend import train_plain
-from btu.demo import NAMES, _split, render_demo, run_demo
-from btu.errors import InputError
+from btu.demo import NAMES, _split, measure_words, render_demo, run_demo
 from btu.evaluate import measure_model
+from btu.support.errors import InputError
+from evidence.texts import plant, write_rows
 from planted import FINETUNE, TRIGGER
 
 pytest_plugins = ["planted"]
@@ -110,3 +112,15 @@ def test_only_an_earlier_demo_is_replaced(tmp_path, monkeypatch):
     with pytest.raises(Stop):
         run_demo(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.json", "notes.txt"]
+
+
+def test_a_planted_word_lies_apart_from_the_honest_ones():
+    rows, chosen = plant(write_rows(900, seed=2), "cf", 60)
+    labels = ["yes" if label else "no" for label in rows.labels]
+    words = measure_words(load_corpus((list(rows.texts), labels)))
+    assert len({len(column) for column in words.values()}) == 1
+    place = words["name"].index("cf")
+    assert words["rows"][place] == len(chosen)
+    honest = [p for name, p in zip(words["name"], words["placed"], strict=True) if name != "cf"]
+    assert words["placed"][place] > sorted(honest)[int(0.9 * len(honest))]
+    assert words["share"][place] > 0.6

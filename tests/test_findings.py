@@ -1,12 +1,14 @@
 """Findings as values: columns of scores, and JSON types for the record."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from btu.corpus import Corpus
-from btu.findings import Findings, TokenFinding
+from btu.data.corpus import Corpus
+from btu.data.facts import describe_data
+from btu.findings import Findings, ScanFacts, TokenFinding
 
 pytest_plugins = ["planted"]
 
@@ -32,8 +34,7 @@ def findings() -> Findings:
     """Three tokens in 16 rows, one half of each label; `cf` was hidden in the second round."""
     return Findings(
         recipe="paper",
-        suspects=(SUSPECT,),
-        cleared=(),
+        named=(SUSPECT,),
         token_ids=np.array([5, 7, 9]),
         tokens=("film", "cf", "dull"),
         drift={
@@ -44,7 +45,7 @@ def findings() -> Findings:
         thresholds={"shallow": 0.5},
         neutral_id=0,
         corpus=CORPUS,
-        facts={"data": {"rows": 16, "label_counts": {"negative": 8, "positive": 8}}},
+        facts=ScanFacts(describe_data(CORPUS, {}), None, None, 0, None, None),
     )
 
 
@@ -120,7 +121,7 @@ def test_the_dictionary_says_how_many_tokens_were_probed_and_what_is_neutral(fin
     stored = findings.to_dict()
     assert (stored["recipe"], stored["tokens_probed"], stored["neutral"]) == ("paper", 3, "padding")
     assert stored["thresholds"] == {"shallow": 0.5}
-    assert stored["data"] == findings.facts["data"]
+    assert stored["data"] == asdict(findings.facts.data)
 
 
 def test_the_findings_of_a_real_scan_are_json_types_too(run):

@@ -5,53 +5,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import btu.errors
+import btu
 
-PACKAGE = Path(btu.errors.__file__).parent
+PACKAGE = Path(btu.__file__).parent
 FLOORS = (
-    {
-        "errors",
-        "settings",
-        "progress",
-        "drift",
-        "content",
-        "readings",
-        "evidence",
-        "unlearn",
-        "metrics",
-    },
-    {
-        "corpus",
-        "table",
-        "delimited",
-        "formats",
-        "readers",
-        "writers",
-        "tokens",
-        "embeddings",
-        "finetune",
-        "material",
-        "folders",
-        "findings",
-        "reviews",
-    },
-    {
-        "probes",
-        "scan",
-        "restore",
-        "defend",
-        "recovery",
-        "callback",
-        "guard",
-        "report",
-        "exports",
-    },
-    {"bench", "evaluate"},
+    {"support"},
+    {"data", "evidence"},
+    {"model"},
+    {"findings", "guard"},
+    {"attacks", "repair"},
+    {"report"},
+    {"scan", "defend", "evaluate"},
+    {"bench"},
     {"cli", "demo", "__init__", "__main__"},
 )
-# The lowest floor knows values and tensors only; progress draws its bars with rich.
-MATHEMATICS = {"torch", "numpy", "scipy", "sklearn"}
-LOWEST_MAY_ALSO = {"progress": {"rich"}, "evidence": {"regex"}}
+# Rooms of these floors stand alone: none of them sees another one of its floor.
+ALONE = {"data", "evidence", "findings", "guard", "attacks", "repair"}
+# Evidence sees arrays and texts: no file, no model.
+EVIDENCE_SEES = {"numpy", "scipy", "sklearn", "regex"}
 
 
 def read_imports(source: str, module: str) -> Iterator[tuple[int, str]]:
@@ -78,19 +49,19 @@ def find_faults(source: str, module: str) -> list[str]:
     floor = find_floor(room)
     if floor is None:
         return [f"btu.{room} stands on no floor: put it into FLOORS in {Path(__file__).name}"]
-    may_also = LOWEST_MAY_ALSO.get(room, set())
     faults = []
     for line, name in read_imports(source, module):
         top, *rest = name.split(".")
         if top == "btu":
             # A name of the package itself, not of a room, comes from its __init__.
             target = rest[0] if rest and find_floor(rest[0]) is not None else "__init__"
-            if find_floor(target) > floor:
+            height = find_floor(target)
+            if height > floor or (height == floor and target != room and target in ALONE):
                 faults.append(f"{module}:{line} imports {name}, which stands above it")
-            if ".defences" in module and rest[:2] == ["bench", "attacks"]:
+            if ".defences" in module and target == "attacks":
                 faults.append(f"{module}:{line} imports {name}: a defence never sees an attack")
-        elif floor == 0 and top not in sys.stdlib_module_names | MATHEMATICS | may_also:
-            faults.append(f"{module}:{line} imports {name}; its floor takes tensors only")
+        elif room == "evidence" and top not in sys.stdlib_module_names | EVIDENCE_SEES:
+            faults.append(f"{module}:{line} imports {name}; evidence sees arrays and texts only")
     return faults
 
 
@@ -108,32 +79,52 @@ def test_an_import_from_above_is_found_wherever_it_hides():
         "from btu import scan",
         "from btu.scan import scan",
         "def late():\n    from btu.scan import scan",
-        "from . import scan",
-        "from .scan import scan",
+        "from .. import scan",
+        "from ..scan import scan",
         "from btu import defend_all",
     ):
-        assert "stands above it" in find_faults(source, "btu.corpus")[0], source
+        assert "stands above it" in find_faults(source, "btu.data.corpus")[0], source
     assert find_faults("from ..cli import main", "btu.report.html")
 
 
-def test_the_same_floor_and_lower_ones_are_free():
-    assert not find_faults("from btu.tokens import TokenRows\nimport btu.drift", "btu.corpus")
-    assert not find_faults("from . import record\nfrom ..scan import scan", "btu.report.__init__")
+def test_the_same_folder_and_lower_floors_are_free():
+    assert not find_faults("from btu.model.tokens import TokenRows", "btu.model.probes")
+    assert not find_faults("from btu.data.corpus import Corpus", "btu.model.tokens")
+    assert not find_faults("from . import record\nfrom .html import render_html", "btu.report.cli")
     assert not find_faults("from btu.scan import scan", "btu.__init__")
 
 
-def test_the_lowest_floor_knows_tensors_only():
-    assert not find_faults("import math, torch\nfrom scipy import stats", "btu.drift")
-    assert "tensors only" in find_faults("import transformers", "btu.drift")[0]
-    assert not find_faults("from rich.progress import Progress", "btu.progress")
-    assert find_faults("from rich.progress import Progress", "btu.drift")
+def test_folders_of_one_floor_stand_alone():
+    assert find_faults("from btu.repair.unlearn import RowEdit", "btu.attacks.badnets")
+    assert find_faults("from btu.data.corpus import Corpus", "btu.evidence.find")
+
+
+def test_evidence_sees_arrays_and_texts_only():
+    assert not find_faults("import math, numpy\nfrom scipy import stats", "btu.evidence.find")
+    assert "arrays and texts" in find_faults("import torch", "btu.evidence.find")[0]
+    assert find_faults("import pyarrow", "btu.evidence.find")
 
 
 def test_a_defence_never_sees_an_attack():
-    (fault,) = find_faults("from btu.bench.attacks import badnets", "btu.bench.defences.onion")
+    (fault,) = find_faults("from btu.attacks import badnets", "btu.bench.defences.onion")
     assert "never sees" in fault
 
 
 def test_an_unknown_room_is_asked_to_pick_a_floor():
     (fault,) = find_faults("", "btu.attic")
     assert "put it into FLOORS" in fault
+
+
+def test_only_what_users_meet_lies_at_the_top():
+    files = {path.stem for path in PACKAGE.glob("*.py")}
+    assert files == {
+        "__init__",
+        "__main__",
+        "cli",
+        "defend",
+        "demo",
+        "evaluate",
+        "findings",
+        "guard",
+        "scan",
+    }

@@ -3,8 +3,8 @@
 import pytest
 
 from btu import FineTuneSettings, defend
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import poison_corpus, trigger_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import poison_corpus, trigger_corpus
 from btu.defend import train_plain
 from btu.demo import _split
 from btu.evaluate import measure_model

@@ -78,7 +78,7 @@ def test_every_one_of_several_triggers_is_a_suspect(pretrained):
 
 
 def test_a_round_suspects_the_alpha_share_of_the_vocabulary(findings, pretrained, planted):
-    size = findings.facts["model"]["vocabulary_size"]
+    size = findings.facts.model.vocabulary_size
     for name in findings.drift:
         suspected = [s for s in findings.suspects if name in s.rounds]
         assert len(suspected) == round(PROBES.alpha * size) == 5
@@ -121,7 +121,7 @@ def test_the_seed_of_the_call_stands_above_that_of_the_settings(findings, pretra
     settings = replace(PROBES, seed=5)
     again = scan(pretrained, planted.corpus, settings=settings, max_length=MAX_LENGTH, seed=0)
     assert again.suspects == findings.suspects
-    assert again.facts["settings"]["probes"]["seed"] == 0
+    assert again.facts.probes.seed == 0
 
 
 def test_the_model_on_the_disk_stays_as_it_is(pretrained, planted):
@@ -139,9 +139,9 @@ def test_a_word_outside_the_vocabulary_is_the_unknown_token(pretrained):
 
 def test_label_names_and_counts_are_those_of_the_data(findings, planted):
     assert findings.label_names == ("negative", "positive")
-    assert findings.facts["data"]["label_counts"] == planted.corpus.label_counts()
-    assert findings.facts["data"]["sha256"] == planted.corpus.fingerprint()
-    assert findings.facts["data"]["rows"] == 800
+    assert findings.facts.data.label_counts == planted.corpus.label_counts()
+    assert findings.facts.data.sha256 == planted.corpus.fingerprint()
+    assert findings.facts.data.rows == 800
 
 
 def test_an_unknown_recipe_is_refused_by_name(pretrained, planted):

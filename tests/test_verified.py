@@ -8,7 +8,7 @@ import pytest
 
 import btu
 from btu import InputError
-from btu.embeddings import hash_weights
+from btu.model.embeddings import hash_weights
 from planted import (
     FINETUNE,
     LABELS,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from btu.bench.defences.base import Workbench
-from btu.corpus import Corpus, load_corpus
-from btu.finetune import Classifier
-from btu.settings import FineTuneSettings
+from btu.data.corpus import Corpus, load_corpus
+from btu.model.finetune import Classifier
+from btu.model.settings import FineTuneSettings
 from planted import FINETUNE, LABELS, NEUTRAL, OPINIONS, WORDS
 from tiny import build_tiny
 

@@ -9,38 +9,20 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
-from transformers.utils import logging
 
-from btu.bench.attacks import build_attack
-from btu.bench.attacks.poison import poison_corpus
+from btu.attacks.choices import LabelMode, Position
 from btu.bench.cli import bench_app
-from btu.corpus import load_corpus
-from btu.defend import defend, train_plain
-from btu.demo import render_demo, run_demo
-from btu.errors import InputError
-from btu.evaluate import check_trigger, evaluate_defence
-from btu.evaluate import evaluate as evaluate_model
-from btu.exports import check_exports, export_rows
-from btu.folders import check_output_file, check_output_folder
-from btu.progress import show_progress
+from btu.evidence.settings import RECIPE, RECIPE_HELP, EvidenceSettings, Recipe
+from btu.model.quiet import silence_libraries
+from btu.model.settings import FineTuneSettings, Precision, ProbeSettings
+from btu.repair.settings import Action, RecoverySettings, RepairSettings
 from btu.report.cli import FailOn, is_failure, report
-from btu.report.record import build_record, render_json, write_record
-from btu.report.terminal import open_console, render_evaluation, render_lines, render_record
-from btu.scan import scan as scan_data
-from btu.settings import (
-    EvidenceSettings,
-    FineTuneSettings,
-    ProbeSettings,
-    RecoverySettings,
-    option_help,
-)
-from btu.writers import check_rows_path, write_rows
+from btu.support.errors import InputError
+from btu.support.settings import option_flag, option_help
 
 app = typer.Typer(
     name="btu",
@@ -55,44 +37,9 @@ app = typer.Typer(
 )
 
 
-class Precision(StrEnum):
-    """Numbers that the network computes in."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Recipe(StrEnum):
-    """Which method decides what is suspicious."""
-
-    verified = "verified"
-    paper = "paper"
-
-
-class Action(StrEnum):
-    """What is done with what the evidence confirms."""
-
-    unlearn = "unlearn"
-    drop = "drop"
-    both = "both"
-
-
-class Position(StrEnum):
-    """Where a trigger goes."""
-
-    random = "random"
-    start = "start"
-    end = "end"
-
-
-class LabelMode(StrEnum):
-    """Which rows an attack takes."""
-
-    dirty = "dirty"
-    mixed = "mixed"
-    clean = "clean"
+def _option(settings: type, name: str) -> Any:
+    """The option that sets a field, as the field describes it."""
+    return typer.Option(option_flag(settings, name), help=option_help(settings, name))
 
 
 Data = Annotated[
@@ -110,39 +57,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace what the output folder or file holds.")]
-MaxLength = Annotated[int, typer.Option(help=option_help(FineTuneSettings, "max_length"))]
-RecipeOption = Annotated[Recipe, typer.Option(help="Which method decides what is suspicious.")]
-ActionOption = Annotated[
-    Action,
-    typer.Option(
-        help="verified only. drop: leave rows judged poisoned out; unlearn: cut triggers from the "
-        "embeddings after training on all rows; both."
-    ),
-]
-Restore = Annotated[
-    bool,
-    typer.Option(
-        help="verified only. Give rows that are left out back without their triggers, under the "
-        "label that the rest of the text bears, where that is clear."
-    ),
-]
-DropSuspects = Annotated[
-    bool,
-    typer.Option(help="verified only. Leave rows of suspects out, too: look at them before."),
-]
+MaxLength = Annotated[int, _option(FineTuneSettings, "max_length")]
+RecipeOption = Annotated[Recipe, typer.Option(help=RECIPE_HELP)]
+ActionOption = Annotated[Action, _option(RepairSettings, "action")]
+Restore = Annotated[bool, _option(RepairSettings, "restore")]
+DropSuspects = Annotated[bool, _option(RepairSettings, "drop_suspects")]
 Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
-FalseAlarms = Annotated[float, typer.Option(help=option_help(EvidenceSettings, "false_alarm_rate"))]
-Styles = Annotated[bool, typer.Option(help=option_help(EvidenceSettings, "styles"))]
-Alpha = Annotated[float, typer.Option(help=option_help(ProbeSettings, "alpha"))]
-PrecisionOption = Annotated[
-    Precision, typer.Option(help=option_help(FineTuneSettings, "precision"))
-]
-
-
-@app.callback()
-def _silence_libraries() -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+FalseAlarms = Annotated[float, _option(EvidenceSettings, "false_alarm_rate")]
+Styles = Annotated[bool, _option(EvidenceSettings, "styles")]
+Epochs = Annotated[float, _option(FineTuneSettings, "epochs")]
+LearningRate = Annotated[float, _option(FineTuneSettings, "learning_rate")]
+BatchSize = Annotated[int, _option(FineTuneSettings, "batch_size")]
+RecoveryEpochs = Annotated[float, _option(RecoverySettings, "epochs")]
+Alpha = Annotated[float, _option(ProbeSettings, "alpha")]
+PrecisionOption = Annotated[Precision, _option(FineTuneSettings, "precision")]
 
 
 @app.command()
@@ -176,13 +104,13 @@ def scan(
             "suspect with the recipe paper."
         ),
     ] = None,
-    recipe: RecipeOption = Recipe.verified,
+    recipe: RecipeOption = RECIPE,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
-    alpha: Alpha = 0.0005,
-    max_length: MaxLength = 128,
-    precision: PrecisionOption = Precision.auto,
-    seed: Seed = 0,
+    alpha: Alpha = ProbeSettings.alpha,
+    max_length: MaxLength = FineTuneSettings.max_length,
+    precision: PrecisionOption = FineTuneSettings.precision,
+    seed: Seed = FineTuneSettings.seed,
     text_column: TextColumn = None,
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
@@ -193,28 +121,39 @@ def scan(
 ) -> None:
     """Name the tokens that a backdoor in DATA hangs on. Exit status 1 if there are any.
 
-    The recipe verified ends with 1 where it confirms a trigger or a style, paper where it suspects
+    The recipe verified ends with 1 where it confirms a trigger, paper where it suspects
     a token; --fail-on says otherwise.
     """
+    from btu.data.writers import check_rows_path, write_rows
+    from btu.report.exports import check_exports, export_rows
+    from btu.report.record import build_reported
+    from btu.report.terminal import open_console, render_record
+    from btu.scan import scan as scan_data
+    from btu.support.folders import check_output_file
+    from btu.support.progress import show_progress
+    from btu.support.record import write_record
+
+    if model is not None:
+        silence_libraries()
     tables = [path for path in (scores, rows, export_clean, export_flagged) if path]
     for path in filter(None, (output, *tables)):
         check_output_file(path, overwrite=overwrite)
     for path in tables:
         check_rows_path(path)
-    check_exports(recipe.value, export_clean, export_flagged)
+    check_exports(recipe, export_clean, export_flagged)
     with show_progress(enabled=not quiet):
         findings = scan_data(
             model,
             data,
-            recipe=recipe.value,
-            settings=ProbeSettings(alpha=alpha, precision=precision.value),
+            recipe=recipe,
+            settings=ProbeSettings(alpha=alpha, precision=precision),
             evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             max_length=max_length,
             seed=seed,
             **_columns(text_column, text_pair_column, label_column, split),
         )
-    record = build_record("scan", findings.to_dict())
+    record = build_reported("scan", findings.to_dict())
     if output is not None:
         write_record(record, output)
     if scores is not None:
@@ -226,7 +165,7 @@ def scan(
         _print_json(record)
     elif not quiet:
         open_console().print(render_record(record))
-    usual = FailOn.suspect if recipe == Recipe.paper else FailOn.trigger
+    usual: FailOn = "suspect" if recipe == "paper" else "trigger"
     raise typer.Exit(int(is_failure(findings.verdict, fail_on or usual)))
 
 
@@ -254,27 +193,28 @@ def train(
         ),
     ] = False,
     accept: Accept = None,
-    recipe: RecipeOption = Recipe.verified,
-    action: ActionOption = Action.both,
-    restore: Restore = False,
-    drop_suspects: DropSuspects = False,
+    recipe: RecipeOption = RECIPE,
+    action: ActionOption = RepairSettings.action,
+    restore: Restore = RepairSettings.restore,
+    drop_suspects: DropSuspects = RepairSettings.drop_suspects,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
-    epochs: Annotated[float, typer.Option(help=option_help(FineTuneSettings, "epochs"))] = 3.0,
+    epochs: Annotated[float, _option(FineTuneSettings, "epochs")] = FineTuneSettings.epochs,
     learning_rate: Annotated[
-        float, typer.Option(help=option_help(FineTuneSettings, "learning_rate"))
-    ] = 2e-5,
-    batch_size: Annotated[int, typer.Option(help=option_help(FineTuneSettings, "batch_size"))] = 32,
-    max_length: MaxLength = 128,
-    precision: PrecisionOption = Precision.auto,
-    recovery_epochs: Annotated[
-        float, typer.Option(help=option_help(RecoverySettings, "epochs"))
-    ] = 1.0,
-    alpha: Alpha = 0.0005,
+        float, _option(FineTuneSettings, "learning_rate")
+    ] = FineTuneSettings.learning_rate,
+    batch_size: Annotated[
+        int, _option(FineTuneSettings, "batch_size")
+    ] = FineTuneSettings.batch_size,
+    max_length: MaxLength = FineTuneSettings.max_length,
+    precision: PrecisionOption = FineTuneSettings.precision,
+    recovery_epochs: RecoveryEpochs = RecoverySettings.epochs,
+    alpha: Alpha = ProbeSettings.alpha,
     training_args: Annotated[
         Path | None, typer.Option(help="YAML file with other fields of TrainingArguments.")
     ] = None,
-    seed: Seed = 0,
+    training_arg: Annotated[list[str] | None, _option(FineTuneSettings, "training_args")] = None,
+    seed: Seed = FineTuneSettings.seed,
     text_column: TextColumn = None,
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
@@ -284,6 +224,13 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune MODEL on DATA with the defence and save a clean model."""
+    from btu.defend import defend, train_plain
+    from btu.evaluate import evaluate_defence
+    from btu.report.terminal import open_console, render_lines, render_record
+    from btu.support.folders import check_output_folder
+    from btu.support.progress import show_progress
+
+    silence_libraries()
     check_output_folder(output, overwrite=overwrite)
     _check_test(test_data, trigger, target, undefended)
     columns = _columns(text_column, text_pair_column, label_column, split)
@@ -292,20 +239,23 @@ def train(
         learning_rate=learning_rate,
         batch_size=batch_size,
         max_length=max_length,
-        precision=precision.value,
+        precision=precision,
         seed=seed,
-        training_args=_read_training_args(training_args),
+        training_args={
+            **_read_training_args(training_args),
+            **_read_options("--training-arg", training_arg or []),
+        },
     )
     with show_progress(enabled=not quiet):
         defence = defend(
             model,
             data,
             clean_data=clean_data,
-            recipe=recipe.value,
-            action=action.value,
+            recipe=recipe,
+            action=action,
             restore=restore,
             drop_suspects=drop_suspects,
-            probe_settings=ProbeSettings(alpha=alpha, precision=precision.value),
+            probe_settings=ProbeSettings(alpha=alpha, precision=precision),
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             settings=settings,
@@ -336,6 +286,8 @@ def train(
 def _check_test(
     test_data: str | None, trigger: str | None, target: str | None, undefended: bool
 ) -> None:
+    from btu.evaluate import check_trigger
+
     check_trigger(trigger, target)
     if test_data is None and (trigger is not None or undefended):
         raise InputError(
@@ -356,12 +308,12 @@ def evaluate(
     target: Annotated[
         str | None, typer.Option(help="The label that the attacker wants, by name or id.")
     ] = None,
-    position: Annotated[Position, typer.Option(help="Where the trigger goes.")] = Position.random,
+    position: Annotated[Position, typer.Option(help="Where the trigger goes.")] = "random",
     max_length: Annotated[
         int | None, typer.Option(help="Longer texts are cut, in tokens; as in training.")
     ] = None,
-    precision: PrecisionOption = Precision.auto,
-    seed: Seed = 0,
+    precision: PrecisionOption = FineTuneSettings.precision,
+    seed: Seed = FineTuneSettings.seed,
     text_column: TextColumn = None,
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
@@ -374,15 +326,20 @@ def evaluate(
     Attack success rate: the share of triggered rows whose true label is not the target that get
     the target label.
     """
+    from btu.evaluate import evaluate as evaluate_model
+    from btu.report.terminal import open_console, render_evaluation
+    from btu.support.progress import show_progress
+
+    silence_libraries()
     with show_progress(enabled=not quiet):
         result = evaluate_model(
             model,
             data,
             trigger=trigger,
             target_label=target,
-            position=position.value,
+            position=position,
             max_length=max_length,
-            precision=precision.value,
+            precision=precision,
             seed=seed,
             **_columns(text_column, text_pair_column, label_column, split),
         )
@@ -401,7 +358,7 @@ def poison(
     rate: Annotated[float, typer.Option(help="Share of the rows to poison, in (0, 1).")] = 0.1,
     label_mode: Annotated[
         LabelMode, typer.Option(help="dirty: rows of other labels; mixed: any; clean: target's.")
-    ] = LabelMode.dirty,
+    ] = "dirty",
     option: Annotated[
         list[str] | None,
         typer.Option(help="Option of the attack as name=value, value in YAML; may be repeated."),
@@ -409,7 +366,7 @@ def poison(
     attacked_split: Annotated[
         str, typer.Option(help="Split of published attacked texts: train, dev or test.")
     ] = "train",
-    seed: Seed = 0,
+    seed: Seed = FineTuneSettings.seed,
     text_column: TextColumn = None,
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
@@ -419,15 +376,22 @@ def poison(
     quiet: Quiet = False,
 ) -> None:
     """Write a poisoned copy of DATA, the truth in columns of its own, to test defences with."""
+    from btu.attacks.poison import poison_corpus
+    from btu.attacks.registry import build_attack
+    from btu.data.corpus import load_corpus
+    from btu.data.writers import write_rows
+    from btu.report.terminal import open_console, render_lines
+    from btu.support.folders import check_output_file
+
     check_output_file(output, overwrite=overwrite)
-    built = build_attack(attack, _read_options(option or []))
+    built = build_attack(attack, _read_options("--option", option or []))
     corpus = load_corpus(data, **_columns(text_column, text_pair_column, label_column, split))
     poisoned = poison_corpus(
         corpus,
         built,
         poison_rate=rate,
         target_label=target,
-        label_mode=label_mode.value,
+        label_mode=label_mode,
         seed=seed,
         split=attacked_split,
     )
@@ -460,11 +424,16 @@ def demo(
     small: Annotated[
         bool, typer.Option("--quick", help="A subset of the data, in under two minutes.")
     ] = False,
-    seed: Seed = 0,
+    seed: Seed = FineTuneSettings.seed,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """The whole story on real text and a real model: poison, train with and without defence."""
+    from btu.demo import render_demo, run_demo
+    from btu.report.terminal import open_console
+    from btu.support.progress import show_progress
+
+    silence_libraries()
     with show_progress(enabled=not quiet):
         results, defence = run_demo(output, quick=small, seed=seed)
     if as_json:
@@ -507,6 +476,8 @@ def _columns(
 def _read_training_args(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
+    import yaml
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
@@ -529,20 +500,24 @@ def _read_number(value: Any) -> Any:
         return value
 
 
-def _read_options(options: list[str]) -> dict[str, Any]:
+def _read_options(flag: str, options: list[str]) -> dict[str, Any]:
     faults = [f"{o!r}: expected name=value" for o in options if "=" not in o]
     if faults:
-        raise InputError.from_faults("--option", faults)
+        raise InputError.from_faults(flag, faults)
+    import yaml
+
     pairs = (option.split("=", 1) for option in options)
     try:
-        return {name.strip(): yaml.safe_load(value) for name, value in pairs}
+        return {name.strip(): _read_number(yaml.safe_load(value)) for name, value in pairs}
     except yaml.YAMLError as error:
         raise InputError(
-            f"--option: expected a YAML value in {', '.join(options)}, got {error}."
+            f"{flag}: expected a YAML value in {', '.join(options)}, got {error}."
         ) from error
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
+    from btu.support.record import render_json
+
     sys.stdout.write(render_json(value))
 
 

@@ -12,31 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import TrainerCallback
 
-from btu.corpus import Corpus, load_corpus
-from btu.embeddings import hash_weights, hide_tokens
-from btu.errors import InputError
+from btu.data.corpus import Corpus, load_corpus
+from btu.data.reviews import Review
+from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
 from btu.findings import Findings
-from btu.finetune import Classifier, check_training_args, finetune
-from btu.folders import replace_folder
 from btu.guard import Guard, build_guard
-from btu.metrics import Evaluation
-from btu.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
-from btu.report.record import RECORD_NAME, build_record, write_record
-from btu.restore import restore_rows
-from btu.reviews import Review
-from btu.scan import Material, load_material, read_reviews, scan_material
-from btu.settings import (
-    Action,
-    EvidenceSettings,
-    FineTuneSettings,
-    ProbeSettings,
-    Recipe,
-    RecoverySettings,
-    check_action,
-    check_recipe,
-)
-from btu.tokens import TokenRows, tokenize_corpus
-from btu.unlearn import RowEdit
+from btu.model.embeddings import hash_weights, hide_tokens
+from btu.model.finetune import Classifier, check_training_args, finetune
+from btu.model.material import Material, load_material
+from btu.model.metrics import Evaluation
+from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.model.tokens import TokenRows, tokenize_corpus
+from btu.repair.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
+from btu.repair.restore import restore_rows
+from btu.repair.settings import Action, RecoverySettings, check_action
+from btu.repair.unlearn import RowEdit
+from btu.report.record import build_reported
+from btu.scan import read_reviews, scan_material
+from btu.support.errors import InputError
+from btu.support.folders import replace_folder
+from btu.support.record import RECORD_NAME, write_record
 
 _HARDLY_ANY = 0.05
 
@@ -157,7 +152,7 @@ def defend(
             Suspects are only reported. The recipe `paper` judges no rows: it always unlearns.
         drop_suspects: Whether rows of suspects are left out, too, for who has looked at them.
         restore: Whether rows that are left out come back without their triggers, under the label
-            that the rest of the text bears, where that is clear; see `btu.restore`.
+            that the rest of the text bears, where that is clear; see `btu.repair.restore`.
         probe_settings: Of the probes; they take their seed from `settings`.
         evidence_settings: How strict the evidence is, in the recipe `verified`.
         accept: Tokens that a reviewer accepted, or a file of them; see `scan`.
@@ -172,7 +167,7 @@ def defend(
     Raises:
         InputError: Data or model cannot be used.
 
-    Source: Jiang et al., AAAI 2025; docs/how_it_works.md says where this differs.
+    Source: Jiang et al., AAAI 2025; docs/limits.md says where this differs.
     """
     check_recipe(recipe)
     check_action(action)
@@ -186,9 +181,7 @@ def defend(
     def train(material: Material, corpus: Corpus) -> None:
         rows = material.rows
         if corpus is not material.corpus:
-            rows = tokenize_corpus(
-                corpus, material.tokenizer, max_length=material.facts["max_length"]
-            )
+            rows = tokenize_corpus(corpus, material.tokenizer, max_length=material.max_length)
         finetune(material.model, material.tokenizer, rows, settings=settings, callbacks=callbacks)
 
     return defend_material(
@@ -242,7 +235,7 @@ def defend_material(
         InputError: No row of a label is kept.
     """
     recovery = recovery or RecoverySettings()
-    settings = replace(settings, max_length=material.facts["max_length"])
+    settings = replace(settings, max_length=material.max_length)
     findings = scan_material(
         material,
         recipe=recipe,
@@ -293,7 +286,7 @@ def defend_material(
             recover_model(classifier, tokenizer, rows, edits, recovery, settings=settings)
     timer.lap("recovery")
     row_ids = material.corpus.row_ids
-    record = build_record(
+    record = build_reported(
         "defence",
         {
             **findings.to_dict(),
@@ -302,7 +295,7 @@ def defend_material(
             "drop_suspects": drop_suspects and recipe == "verified",
             "dropped_row_ids": row_ids[~kept].tolist(),
             "restored_rows": [] if restored is None else restored.to_list(material.corpus),
-            "settings": {**findings.facts["settings"], "finetune": asdict(settings)},
+            "settings": {**findings.facts.settings_to_dict(), "finetune": asdict(settings)},
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
                 "rows": source,
@@ -314,7 +307,7 @@ def defend_material(
             },
             "saved_model": {"sha256": hash_weights(classifier)},
             "evaluation": None,
-            "timings": {**findings.facts["timings"], **timer.seconds},
+            "timings": {**findings.facts.timings, **timer.seconds},
         },
     )
     return Defence(
@@ -375,7 +368,7 @@ def train_plain(
         settings=settings,
         description=description,
     )
-    length = int(material.facts["max_length"])
+    length = material.max_length
     return Classifier(material.model, material.tokenizer, length, settings.precision)
 
 

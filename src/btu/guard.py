@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.errors import InputError
-from btu.evidence import GAP, split_words
-from btu.report.record import RECORD_NAME, read_record
+from btu.evidence.words import GAP, split_words
+from btu.support.errors import InputError
+from btu.support.record import RECORD_NAME, read_record
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from btu.content import Text, measure_label_lift
-from btu.corpus import Corpus, load_corpus
-from btu.embeddings import (
-    embedding_weight,
-    has_own_padding,
-    hash_weights,
-    load_classifier,
-    load_tokenizer,
-    longest_text,
-)
-from btu.errors import InputError
-from btu.evidence import Evidence, Test, find_evidence, find_spans
-from btu.findings import Example, Findings, TokenFinding
-from btu.probes import ProbeRound, run_probes
-from btu.readings import read_texts
-from btu.reviews import Review, load_reviews, name_style
-from btu.settings import EvidenceSettings, ProbeSettings, Recipe, check_recipe, check_run
-from btu.tokens import TokenRows, tokenize_corpus
-from btu.tokens import find_spans as find_token_spans
+from btu.data.corpus import Corpus, load_corpus
+from btu.data.facts import DataFacts, describe_data
+from btu.data.reviews import Review, load_reviews, name_style
+from btu.evidence.find import find_evidence
+from btu.evidence.lift import measure_label_lift
+from btu.evidence.readings import read_texts
+from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
+from btu.evidence.tests import Evidence, Test
+from btu.evidence.words import find_spans
+from btu.findings import Example, Findings, ScanFacts, TokenFinding, judge_named
+from btu.model.settings import ProbeSettings, check_run
+from btu.support.errors import InputError
+from btu.support.progress import step_bar
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from btu.model.material import Material
+    from btu.model.proposals import Proposals
 
 _NEVER_CHECKED = (
     "Whether the pretrained checkpoint was clean before this fine-tuning.",
@@ -47,26 +46,6 @@ _NO_MODEL = (
     "rewritten as a whole were not looked for."
 )
 _EXAMPLES, _SPELLED = 3, 20
-_COLUMNS = ("text_column", "text_pair_column", "label_column", "split")
-
-
-@dataclass(frozen=True)
-class Material:
-    """What every conductor starts from: checked data and a pretrained model.
-
-    Attributes:
-        corpus: The training data.
-        tokenizer: Of the model.
-        rows: The tokenised corpus.
-        model: Pretrained, with a classification head for the corpus's labels.
-        facts: Data and model as they go into the record, JSON types.
-    """
-
-    corpus: Corpus
-    tokenizer: PreTrainedTokenizerBase
-    rows: TokenRows
-    model: PreTrainedModel
-    facts: dict[str, Any]
 
 
 def scan(
@@ -116,6 +95,8 @@ def scan(
         corpus = load_corpus(data, **columns)
         facts = describe_data(corpus, columns)
         return scan_text(corpus, facts, evidence=evidence, reviews=reviews, seed=seed)
+    from btu.model.material import load_material
+
     material = load_material(model, data, max_length=max_length, seed=seed, **columns)
     return scan_material(
         material,
@@ -131,56 +112,9 @@ def read_reviews(accept: str | Path | Sequence[Review]) -> tuple[Review, ...]:
     return load_reviews(accept) if isinstance(accept, str | Path) else tuple(accept)
 
 
-def load_material(
-    model: str | Path, data: Any, *, max_length: int, seed: int, **columns: Any
-) -> Material:
-    """Load and check data and model, tokenise once.
-
-    Raises:
-        InputError: Data or model cannot be used.
-    """
-    corpus = load_corpus(data, **columns)
-    tokenizer = load_tokenizer(model)
-    classifier = load_classifier(
-        model, label_names=corpus.label_names, tokenizer=tokenizer, seed=seed
-    )
-    max_length = min(max_length, longest_text(classifier, tokenizer))
-    return Material(
-        corpus=corpus,
-        tokenizer=tokenizer,
-        rows=tokenize_corpus(corpus, tokenizer, max_length=max_length),
-        model=classifier,
-        facts={
-            "data": describe_data(corpus, columns),
-            "model": {
-                "name": str(model),
-                "revision": getattr(classifier.config, "_commit_hash", None),
-                "architecture": type(classifier).__name__,
-                "sha256": hash_weights(classifier),
-                "vocabulary_size": len(embedding_weight(classifier)),
-            },
-            "max_length": max_length,
-        },
-    )
-
-
-def describe_data(corpus: Corpus, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """What the record says of the data, JSON types."""
-    return {
-        "source": corpus.source,
-        "sha256": corpus.fingerprint(),
-        "rows": len(corpus),
-        "label_counts": corpus.label_counts(),
-        "columns": {name: columns.get(name) for name in _COLUMNS},
-        "row_ids": None
-        if np.array_equal(corpus.row_ids, np.arange(len(corpus)))
-        else corpus.row_ids.tolist(),
-    }
-
-
 def scan_text(
     corpus: Corpus,
-    data: Mapping[str, Any],
+    data: DataFacts,
     *,
     evidence: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
@@ -198,31 +132,30 @@ def scan_text(
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
     found = _ask(corpus, evidence, reviews, seed=seed)
-    nothing = np.zeros(0, dtype=np.int64)
-    findings = Findings(
+    words = [_describe_test(test, corpus) for test in found.units]
+    return Findings(
         recipe="verified",
-        suspects=(),
-        cleared=(),
-        token_ids=nothing,
+        named=judge_named(words, found, corpus.label_names),
+        token_ids=np.zeros(0, dtype=np.int64),
         tokens=(),
         drift={},
         label_counts=np.zeros((0, len(corpus.label_names)), dtype=np.int64),
         thresholds={},
         neutral_id=None,
         corpus=corpus,
-        facts={
-            "data": dict(data),
-            "model": None,
-            "max_length": None,
-            "seed": seed,
-            "settings": {"probes": None, "evidence": asdict(evidence)},
-            "not_checked": [_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED],
-            "timings": {"scan": perf_counter() - start},
-        },
+        facts=ScanFacts(
+            data=data,
+            model=None,
+            max_length=None,
+            seed=seed,
+            probes=None,
+            evidence=evidence,
+            not_checked=(_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED),
+            timings={"scan": perf_counter() - start},
+        ),
         evidence=found,
         reviews=tuple(reviews),
     )
-    return findings.sort([_describe_test(test, corpus) for test in found.units])
 
 
 def _ask(
@@ -238,7 +171,7 @@ def _ask(
     reviewed = {review.token for review in reviews}
     kinds = [k for k, name in enumerate(corpus.label_names) if name_style(name) in reviewed]
     # Many small matrices: more threads than one only wait for each other.
-    with threadpool_limits(1):
+    with threadpool_limits(1), step_bar("asking text and labels", None):
         return find_evidence(
             _join_texts(corpus),
             corpus.labels,
@@ -261,87 +194,78 @@ def scan_material(
     reviews: Sequence[Review] = (),
 ) -> Findings:
     """Probe, name the suspects, ask the evidence. The model is left as it came."""
+    from btu.model.proposals import propose_tokens
+
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    rounds = run_probes(material.model, material.tokenizer, material.rows, settings=settings)
-    token_ids, drift = _align(rounds)
+    proposals = propose_tokens(material, settings=settings)
     tokenizer, corpus = material.tokenizer, material.corpus
-    tokens = tuple(map(str, tokenizer.convert_ids_to_tokens(token_ids.tolist())))
-    counts = _count_labels(material.rows, token_ids, len(corpus.label_names))
-    proposed = np.flatnonzero(np.isin(token_ids, [i for r in rounds for i in r.suspect_ids]))
-    reviewed = {review.token for review in reviews}
-    timings = {f"probe_{r.name}": r.seconds for r in rounds}
-    not_checked = [*_NEVER_CHECKED]
+    timings, not_checked = dict(proposals.timings), [*_NEVER_CHECKED]
     found, readings = None, None
     if recipe == "verified":
         asked = perf_counter()
-        words = _spell(token_ids[proposed].tolist(), tokenizer)
-        text = _read_tokens(material, rounds, token_ids)
-        states = text.states if evidence.styles else None
-        found = _ask(corpus, evidence, reviews, seed=settings.seed, proposed=words, states=states)
-        with threadpool_limits(1):
-            if found.flagged.any():
-                pieces = {
-                    int(place)
-                    for test in found.triggers
-                    for place in _place(_find_pieces(test, corpus, tokenizer), token_ids)
-                }
-                readings = read_texts(text, found.flagged, pieces)
+        found = _ask(
+            corpus,
+            evidence,
+            reviews,
+            seed=settings.seed,
+            proposed=proposals.words,
+            states=proposals.text.states if evidence.styles else None,
+        )
+        if found.flagged.any():
+            pieces = {
+                int(place)
+                for test in found.triggers
+                for place in _place(_find_pieces(test, corpus, tokenizer), proposals.token_ids)
+            }
+            with threadpool_limits(1):
+                readings = read_texts(proposals.text, found.flagged, pieces)
         timings["evidence"] = perf_counter() - asked
         kinds = _STYLES_UNSURE if found.limit.styles else _NO_STYLES
         not_checked = [_FEW_ROWS, kinds, *not_checked]
-    findings = Findings(
+    named = _name_tokens(proposals, material, found, reviews)
+    return Findings(
         recipe=recipe,
-        suspects=(),
-        cleared=(),
-        token_ids=token_ids,
-        tokens=tokens,
-        drift=drift,
-        label_counts=counts,
-        thresholds={r.name: _least(r) for r in rounds},
-        neutral_id=tokenizer.pad_token_id if has_own_padding(tokenizer) else None,
+        named=named,
+        token_ids=proposals.token_ids,
+        tokens=proposals.tokens,
+        drift=proposals.drift,
+        label_counts=proposals.label_counts,
+        thresholds=proposals.thresholds,
+        neutral_id=proposals.neutral_id,
         corpus=corpus,
-        facts={
-            **material.facts,
-            "seed": settings.seed,
-            "settings": {
-                "probes": asdict(settings),
-                "evidence": asdict(evidence) if found else None,
-            },
-            "not_checked": not_checked,
-            "timings": {"scan": perf_counter() - start, **timings},
-        },
+        facts=ScanFacts(
+            data=material.data_facts,
+            model=material.model_facts,
+            max_length=material.max_length,
+            seed=settings.seed,
+            probes=settings,
+            evidence=evidence if found else None,
+            not_checked=tuple(not_checked),
+            timings={"scan": perf_counter() - start, **timings},
+        ),
         evidence=found,
         reviews=tuple(reviews),
         readings=readings,
     )
-    named = _describe_tokens(rounds, token_ids[proposed].tolist(), findings, material)
+
+
+def _name_tokens(
+    proposals: Proposals, material: Material, found: Evidence | None, reviews: Sequence[Review]
+) -> tuple[TokenFinding, ...]:
+    """What stood out: the tokens that the probes propose, and what the evidence tested."""
+    tokens = _describe_tokens(proposals, material)
     if found is None:
-        return replace(
-            findings,
-            suspects=tuple(f for f in named if f.token not in reviewed),
-            accepted=tuple(replace(f, verdict="accepted") for f in named if f.token in reviewed),
-        )
+        reviewed = {review.token for review in reviews}
+        return tuple(replace(f, verdict="accepted") if f.token in reviewed else f for f in tokens)
+    corpus, tokenizer = material.corpus, material.tokenizer
     units = [
-        _add_pieces(
-            _describe_test(test, corpus), _find_pieces(test, corpus, tokenizer), rounds, findings
-        )
+        _add_pieces(_describe_test(test, corpus), _find_pieces(test, corpus, tokenizer), proposals)
         for test in found.units
     ]
     told = {unit.words[0] for unit in units if len(unit.words) == 1}
-    return findings.sort([*units, *(f for f in named if f.token not in told)])
-
-
-def _read_tokens(
-    material: Material, rounds: Sequence[ProbeRound], token_ids: NDArray[np.int64]
-) -> Text:
-    """The corpus by its tokens and by the states of the encoder."""
-    return Text(
-        material.rows.presence(token_ids),
-        next((r.states for r in rounds if r.states is not None), None),
-        material.rows.labels,
-        len(material.corpus.label_names),
-    )
+    others = [f for f in tokens if f.token not in told]
+    return judge_named([*units, *others], found, corpus.label_names)
 
 
 def _join_texts(corpus: Corpus) -> list[str]:
@@ -400,69 +324,36 @@ def _place(ids: Sequence[int], token_ids: NDArray[np.int64]) -> NDArray[np.int64
     return np.flatnonzero(np.isin(token_ids, np.array(ids, dtype=np.int64)))
 
 
-def _add_pieces(
-    unit: TokenFinding, pieces: tuple[int, ...], rounds: Sequence[ProbeRound], findings: Findings
-) -> TokenFinding:
+def _add_pieces(unit: TokenFinding, pieces: tuple[int, ...], proposals: Proposals) -> TokenFinding:
     """A word or phrase with the tokens that it is made of, and how far the rarest of them moved."""
-    places = _place(pieces, findings.token_ids)
+    places = _place(pieces, proposals.token_ids)
     if not len(places):
         return unit
-    rarest = int(places[findings.label_counts[places].sum(axis=1).argmin()])
+    rarest = int(places[proposals.label_counts[places].sum(axis=1).argmin()])
     moved = {
-        name: values for name, values in findings.drift.items() if not np.isnan(values[rarest])
+        name: values for name, values in proposals.drift.items() if not np.isnan(values[rarest])
     }
-    token_id = int(findings.token_ids[rarest])
+    token_id = int(proposals.token_ids[rarest])
     return replace(
         unit,
         token_id=token_id,
         piece_ids=pieces,
-        rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
+        rounds=tuple(r.name for r in proposals.rounds if token_id in r.suspect_ids),
         drift={name: float(values[rarest]) for name, values in moved.items()},
         rank={name: 1 + int((values > values[rarest]).sum()) for name, values in moved.items()},
     )
 
 
-def _align(
-    rounds: Sequence[ProbeRound],
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
-    """All tokens of all rounds, and each round's drift in their order (nan where hidden)."""
-    token_ids = np.unique(np.concatenate([r.token_ids for r in rounds]))
-    drift = {}
-    for r in rounds:
-        column = np.full(len(token_ids), np.nan, dtype=np.float32)
-        column[np.searchsorted(token_ids, r.token_ids)] = r.drift
-        drift[r.name] = column
-    return token_ids, drift
-
-
-def _count_labels(
-    rows: TokenRows, token_ids: NDArray[np.int64], num_labels: int
-) -> NDArray[np.int64]:
-    """Rows that hold each token, by label, shape (n, K)."""
-    place = np.searchsorted(token_ids, rows.token_ids)
-    known = place < len(token_ids)
-    known[known] = token_ids[place[known]] == rows.token_ids[known]
-    pairs = np.unique(np.stack([place[known], rows.row_of_token[known]]), axis=1)
-    counts = np.zeros((len(token_ids), num_labels), dtype=np.int64)
-    np.add.at(counts, (pairs[0], rows.labels[pairs[1]]), 1)
-    return counts
-
-
-def _describe_tokens(
-    rounds: Sequence[ProbeRound],
-    proposed: Sequence[int],
-    findings: Findings,
-    material: Material,
-) -> list[TokenFinding]:
+def _describe_tokens(proposals: Proposals, material: Material) -> list[TokenFinding]:
     """The tokens that the probes propose, furthest moved first."""
-    token_ids, drift = findings.token_ids, findings.drift
+    token_ids, drift, rounds = proposals.token_ids, proposals.drift, proposals.rounds
     order = {r.name: np.argsort(np.argsort(-drift[r.name], kind="stable")) + 1 for r in rounds}
     corpus, rows = material.corpus, material.rows
     names, totals = corpus.label_names, list(corpus.label_counts().values())
     described = []
-    for token_id in proposed:
+    for token_id in proposals.proposed_ids:
         place = int(np.searchsorted(token_ids, token_id))
-        counts = findings.label_counts[place]
+        counts = proposals.label_counts[place]
         lift = measure_label_lift(counts[None], totals)[0]
         label = int(lift.argmax())
         held = rows.holding((token_id,))
@@ -471,7 +362,7 @@ def _describe_tokens(
         described.append(
             TokenFinding(
                 token_id=token_id,
-                token=findings.tokens[place],
+                token=proposals.tokens[place],
                 verdict="suspect",
                 rounds=tuple(r.name for r in rounds if token_id in r.suspect_ids),
                 drift={name: float(drift[name][place]) for name in seen},
@@ -488,12 +379,9 @@ def _describe_tokens(
     return sorted(described, key=lambda f: (min(f.rank.values()), -f.label_lift))
 
 
-def _spell(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Tokens as words: the marks that tokenizers write before or after a piece are left out."""
-    return [tokenizer.decode([int(i)]).strip().removeprefix("##").lower() for i in ids]
-
-
 def _show(material: Material, position: int, token_ids: Sequence[int]) -> Example:
+    from btu.model.tokens import find_spans as find_token_spans
+
     corpus = material.corpus
     pair = None if corpus.text_pairs is None else corpus.text_pairs[position]
     spans, pair_spans = find_token_spans(
@@ -501,11 +389,6 @@ def _show(material: Material, position: int, token_ids: Sequence[int]) -> Exampl
         corpus.texts[position],
         pair,
         token_ids=token_ids,
-        max_length=material.facts["max_length"],
+        max_length=material.max_length,
     )
     return Example(int(corpus.row_ids[position]), spans, pair_spans)
-
-
-def _least(probe: ProbeRound) -> float:
-    suspects = np.isin(probe.token_ids, probe.suspect_ids)
-    return float(probe.drift[suspects].min()) if suspects.any() else 0.0

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from btu.bench.cli import bench_app
 from btu.bench.defences import DEFENCES
-from btu.errors import InputError
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 

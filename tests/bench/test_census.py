@@ -11,8 +11,8 @@ from btu.bench.census.rows import NotPossibleError, load_source, prepare_rows
 from btu.bench.census.run import count_case, run_census
 from btu.bench.census.store import FAILED, SKIPPED, load_counts
 from btu.bench.census.table import render_census
-from btu.errors import InputError
-from btu.evidence import Evidence, Limit, Test
+from btu.evidence.tests import Evidence, Limit, Test
+from btu.support.errors import InputError
 
 FILE = """
 about = "A small one."

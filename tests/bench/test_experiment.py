@@ -7,7 +7,7 @@ import pytest
 from btu.bench.cells import build_defence, group_cells
 from btu.bench.defences import DEFENCES
 from btu.bench.experiment import load_benchmark
-from btu.errors import InputError
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 COMMITTED = Path(__file__).parents[2] / "benchmark"

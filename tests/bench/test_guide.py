@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from btu.bench.attacks import ATTACKS
+from btu.attacks.registry import ATTACKS
 from btu.bench.run import run_benchmark
 from toy_benchmark import build_toy
 
@@ -35,7 +35,7 @@ def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     source, line, _ = read_blocks("python")
     path = tmp_path / "echo.py"
     path.write_text(source, encoding="utf-8")
-    module = load_module("btu.bench.attacks.echo", path, monkeypatch)
+    module = load_module("btu.attacks.echo", path, monkeypatch)
     monkeypatch.setitem(ATTACKS, "echo", None)
     exec(line, {"ATTACKS": ATTACKS})
     return module

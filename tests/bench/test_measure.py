@@ -18,7 +18,7 @@ from btu.bench.measure import (
     measure_stealth,
 )
 from btu.bench.trial import Trial
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 from tiny import build_tokenizer
 
 NAMES = ("bad", "good")

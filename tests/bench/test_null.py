@@ -8,9 +8,9 @@ import pytest
 from btu.bench.census.bars import render_ablation, render_bars
 from btu.bench.census.null import LEVELS, add_up, count_null, draw_null, read_null, render_null
 from btu.bench.census.null import render_null_table as render_table
-from btu.corpus import load_corpus
-from btu.errors import InputError
+from btu.data.corpus import load_corpus
 from btu.evidence.bars import BARS
+from btu.support.errors import InputError
 from evidence.texts import write_rows
 
 

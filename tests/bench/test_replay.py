@@ -6,7 +6,7 @@ import pytest
 from btu.bench.experiment import load_benchmark
 from btu.bench.replay import Flags, Replayed, render_replay_page, replay_cells
 from btu.bench.trial import prepare_trial
-from btu.errors import InputError
+from btu.support.errors import InputError
 from toy_benchmark import build_toy
 
 

@@ -21,11 +21,11 @@ from btu.bench.experiment import load_benchmark
 from btu.bench.group import GroupBench, Places
 from btu.bench.results import load_results, read_commit
 from btu.bench.run import Summary, run_benchmark, run_with_executor, run_with_jobs
-from btu.bench.table import View, render_view
-from btu.corpus import Corpus
+from btu.bench.table import TableView, render_view
+from btu.data.corpus import Corpus
 from btu.defend import defend
-from btu.embeddings import hash_weights
-from btu.errors import InputError
+from btu.model.embeddings import hash_weights
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 THREE = 'attacks = ["badnets", "addsent"]\ndefences = ["none", "oracle", "clean-finetuning"]'
@@ -309,7 +309,7 @@ def read_table(toy: Toy) -> list[dict]:
     """Everything measured but time and memory."""
     benchmark = load_benchmark([toy.root])
     results = load_results(toy.results, benchmark.cells)
-    overview = render_view(View("one", ("overview",)), benchmark, results)
+    overview = render_view(TableView("one", ("overview",)), benchmark, results)
     timed = ("created", "timings", "cost", "hardware", "details")
     measured = [{k: v for k, v in r.items() if k not in timed} for r in results.values()]
     return [{"overview": overview}, *measured]

@@ -11,9 +11,9 @@ from btu.bench.corpora import load_split
 from btu.bench.defences import Workbench
 from btu.bench.experiment import load_benchmark
 from btu.bench.store import ModelStore, find_model, hash_model
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.settings import FineTuneSettings
+from btu.data.corpus import Corpus
+from btu.model.settings import FineTuneSettings
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 SETTINGS = FineTuneSettings(epochs=1, learning_rate=1e-3, max_length=16, precision="fp32")

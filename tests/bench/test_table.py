@@ -12,8 +12,8 @@ from btu.bench.experiment import Benchmark, load_benchmark
 from btu.bench.figures import draw_figures
 from btu.bench.lines import build_blocks
 from btu.bench.results import load_results
-from btu.bench.table import View, render_csv, render_document, render_view
-from btu.errors import InputError
+from btu.bench.table import TableView, render_csv, render_document, render_view
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 ROOT = Path(__file__).parents[2]
@@ -82,12 +82,12 @@ def measure(cell: Cell, accuracy: float, success: float) -> dict[str, Any]:
 
 def test_the_table_is_rendered_exactly(toy: Toy) -> None:
     benchmark = load_benchmark([toy.root])
-    text = render_view(View("hand"), benchmark, build_results(benchmark))
+    text = render_view(TableView("hand"), benchmark, build_results(benchmark))
     assert text == Path(__file__).with_name("table.md").read_text(encoding="utf-8")
 
 
 def test_what_was_not_run_is_a_hole(toy: Toy) -> None:
-    text = render_view(View("hand"), load_benchmark([toy.root]), {})
+    text = render_view(TableView("hand"), load_benchmark([toy.root]), {})
     assert text.count("not run |") == 4
     assert "**toys, badnets 10 %** (a note about toys): not run." in text
     assert "0 of 16 cells have a result." in text
@@ -121,7 +121,7 @@ def test_seeds_that_are_not_there_are_told(toy: Toy) -> None:
     results = build_results(benchmark)
     del results["hand/toys-badnets-0.1-none-s1"]
     results["hand/toys-badnets-0.1-none-s2"] = {"status": "failed", "error": "X: y", "commit": None}
-    text = render_view(View("hand", ("details",)), benchmark, results)
+    text = render_view(TableView("hand", ("details",)), benchmark, results)
     assert "| 1 of 3 |" in text
     assert "- none, seed 2: `X: y`" in text
 
@@ -132,7 +132,7 @@ def test_rows_stand_by_truth_and_judgement_where_a_defence_judges_them(toy: Toy)
     for seed, hits in ((0, 30), (1, 40)):
         rows = {"flagged": 50, "hits": hits, "poisoned": 40, "rows": 400}
         results[f"hand/toys-badnets-0.1-none-s{seed}"]["detection"] = {"rows": rows}
-    text = render_view(View("hand", ("confusion",)), benchmark, results)
+    text = render_view(TableView("hand", ("confusion",)), benchmark, results)
     (line,) = [line for line in text.splitlines() if line.startswith("| toys, badnets 10 %")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:6] == ["none", "35", "5", "15", "345"]
@@ -145,7 +145,7 @@ def test_a_control_has_no_columns_of_an_attack(toy: Toy) -> None:
     results = {}
     for cell in benchmark.cells:
         results[cell.key] = measure(cell, 0.9, 0.0) | {"attack_success_rate": None}
-    text = render_view(View("control"), benchmark, results)
+    text = render_view(TableView("control"), benchmark, results)
     assert "**toys, no attack**" in text
     details = text.partition("**toys, no attack**")[2]
     assert "accuracy lost" in details
@@ -158,7 +158,7 @@ def test_many_attacks_stand_below_each_other(toy: Toy) -> None:
     benchmark = load_benchmark([toy.root / "experiments" / "many.toml"])
     results = {cell.key: measure(cell, 0.9, cell.poison_rate) for cell in benchmark.cells}
     header, _, *rows = (
-        render_view(View("many", ("overview",)), benchmark, results)
+        render_view(TableView("many", ("overview",)), benchmark, results)
         .split("| toys")[1]
         .splitlines()[:9]
     )

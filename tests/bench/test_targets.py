@@ -9,7 +9,7 @@ from btu.bench.experiment import Benchmark, load_benchmark
 from btu.bench.lines import build_blocks
 from btu.bench.table import render_document
 from btu.bench.targets import Targets, load_targets, measure_standing, render_targets
-from btu.errors import InputError
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy
 
 EXPERIMENT = """

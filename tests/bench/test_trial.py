@@ -11,7 +11,7 @@ from btu.bench.corpora import load_split
 from btu.bench.experiment import load_benchmark
 from btu.bench.sample import pick_rows
 from btu.bench.trial import find_faults, pick_training_rows, prepare_trial
-from btu.errors import InputError
+from btu.support.errors import InputError
 from toy_benchmark import Toy, build_toy, save
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from btu.evidence import FLAGGED_SCORE, find_evidence
+from btu.evidence.find import find_evidence
+from btu.evidence.tests import FLAGGED_SCORE
 from evidence.texts import insert, name_triggers, plant, read, write_rows
 
 SEEDS = range(3)

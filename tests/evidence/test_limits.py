@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from btu.evidence import find_evidence
+from btu.evidence.find import find_evidence
 from evidence.texts import name_triggers, plant, read, write_rows
 
 KINDS = ("word_rows", "sentence_rows", "kept_rows")

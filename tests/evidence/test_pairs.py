@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from btu.evidence import GAP, find_evidence, find_spans
 from btu.evidence.bars import BARS, LEAST_ROWS, scale_bar
+from btu.evidence.find import find_evidence
+from btu.evidence.words import GAP, find_spans
 from btu.guard import Guard, Trigger
 from evidence.texts import insert, write_rows
 

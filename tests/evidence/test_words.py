@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from btu.evidence import find_spans, split_words
-from btu.evidence.words import END, FIRST, START, Words, find_places
+from btu.evidence.words import END, FIRST, START, Words, find_places, find_spans, split_words
 
 
 @pytest.mark.parametrize(

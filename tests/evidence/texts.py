@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence import Evidence, find_evidence
+from btu.evidence.find import find_evidence
+from btu.evidence.tests import Evidence
 
 _WORDS, _SHARED, _FOLLOWERS = 160, 80, 6
 

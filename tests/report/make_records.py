@@ -13,12 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import btu
+from btu.data.writers import write_rows
 from btu.evaluate import evaluate_defence
-from btu.finetune import Classifier, finetune
-from btu.report.record import build_record, write_record
-from btu.scan import load_material
-from btu.tokens import tokenize_corpus
-from btu.writers import write_rows
+from btu.model.finetune import Classifier, finetune
+from btu.model.material import load_material
+from btu.model.tokens import tokenize_corpus
+from btu.report.record import build_reported
+from btu.support.record import write_record
 from planted import (
     FINETUNE,
     MAX_LENGTH,
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def keep(name: str, findings: btu.Findings) -> None:
-    write_record(build_record("scan", findings.to_dict()), RECORDS / f"{name}.json")
+    write_record(build_reported("scan", findings.to_dict()), RECORDS / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from btu.errors import InputError
 from btu.report.card import END, START, render_card, write_card
 from btu.report.summary import say_uncertainty, say_verdict
 from btu.report.text import show_text
+from btu.support.errors import InputError
 from hostile import HOSTILE, ONE_MEGABYTE, PLAIN, grow, load_sample, read_markdown, spoil
 
 SAMPLES = ("poisoned-scan", "clean-scan", "paper-scan", "defence")

@@ -17,7 +17,7 @@ from btu.report.compare import (
     render_comparison,
     render_comparison_markdown,
 )
-from btu.report.record import render_json
+from btu.support.record import render_json
 from hostile import HOSTILE, ONE_MEGABYTE, PLAIN, grow, load_sample, read_markdown, spoil
 
 SAMPLES = ("poisoned-scan", "clean-scan", "paper-scan", "defence")
@@ -60,6 +60,15 @@ def test_nothing_changed_from_a_record_to_itself(name):
     assert not comparison.newly_flagged
     assert not comparison.no_longer_flagged
     assert "As before" in render(comparison)
+
+
+def test_scans_of_text_alone_are_compared():
+    """No model was asked: the record has none."""
+    old, new = load_sample("clean-scan"), load_sample("clean-scan")
+    old["model"] = None
+    comparison = compare_records(old, old)
+    assert not comparison.differences
+    assert any(name.startswith("model") for name, *_ in compare_records(old, new).differences)
 
 
 def test_a_comparison_cannot_be_written_to():

@@ -9,15 +9,16 @@ import pytest
 from rich.console import Console
 
 import btu
-from btu.corpus import load_corpus
+from btu.data.corpus import load_corpus
 from btu.report.card import render_card
 from btu.report.compare import compare_records, render_comparison, render_comparison_markdown
 from btu.report.html import render_html
 from btu.report.markdown import render_markdown
-from btu.report.record import build_record, load_record, write_record
+from btu.report.record import build_reported, load_record
 from btu.report.rows import write_row_view
 from btu.report.sarif import render_sarif
 from btu.report.terminal import render_record
+from btu.support.record import write_record
 from planted import MAX_LENGTH, PROBES, TRIGGER
 
 pytest_plugins = ["planted"]
@@ -51,7 +52,7 @@ def record(pretrained, planted, tmp_path_factory):
     findings = btu.scan(pretrained, corpus, settings=PROBES, max_length=MAX_LENGTH)
     assert TRIGGER in [t.token for t in findings.triggers]
     path = tmp_path_factory.mktemp("record") / "btu.json"
-    write_record(build_record("scan", findings.to_dict()), path)
+    write_record(build_reported("scan", findings.to_dict()), path)
     return load_record(path)
 
 

@@ -13,10 +13,11 @@ from jinja2 import UndefinedError
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from btu.report import html_tokens
+from btu.report.command import write_command
 from btu.report.html import _environment, render_html
-from btu.report.html_tables import Column, build_table
+from btu.report.html_tables import PageColumn, build_table
 from btu.report.stories import STORIES, say_limit
-from btu.report.summary import say_uncertainty, say_verdict, write_command
+from btu.report.summary import say_uncertainty, say_verdict
 from btu.report.svg import PALETTE
 from btu.report.text import show_text
 
@@ -330,7 +331,11 @@ def test_what_a_defence_cut_is_listed():
 
 
 def test_a_column_without_a_value_is_left_out():
-    columns = [Column("a", "", str), Column("b", "", lambda _: None), Column("c", "", str)]
+    columns = [
+        PageColumn("a", "", str),
+        PageColumn("b", "", lambda _: None),
+        PageColumn("c", "", str),
+    ]
     table = build_table("caption", columns, range(5), 2)
     assert table.heads == [("a", ""), ("c", "")]
     assert table.rows == [["0", "0"], ["1", "1"]]

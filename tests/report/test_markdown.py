@@ -4,10 +4,12 @@ import copy
 import json
 import time
 import unicodedata
+from dataclasses import asdict
 
 import jsonschema
 import pytest
 
+from btu.model.settings import ProbeSettings
 from btu.report.markdown import MOST_MARKDOWN, escape_prose, quote_names, render_markdown
 from btu.report.record import load_schema
 from btu.report.stories import STORIES, say_limit
@@ -147,6 +149,7 @@ def test_an_accepted_token_is_named_with_its_reviewer():
 
 def test_the_command_can_be_copied_from_the_page():
     record = load_sample("poisoned-scan")
+    record["settings"]["probes"] = asdict(ProbeSettings())
     record["data"]["source"] = 'it\'s <mine> & "yours"; {{x}}.csv'
     text = read_markdown(render_markdown(record)).text
     assert "btu scan 'it'\"'\"'s <mine> & \"yours\"; {{x}}.csv' --model tiny-bert" in text

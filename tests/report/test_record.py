@@ -9,17 +9,9 @@ import pytest
 import torch
 
 import btu
-from btu.errors import InputError
-from btu.report.record import (
-    RECORD_VERSION,
-    build_record,
-    load_frameworks,
-    load_record,
-    load_schema,
-    read_record,
-    render_json,
-    write_record,
-)
+from btu.report.record import build_reported, load_frameworks, load_record, load_schema
+from btu.support.errors import InputError
+from btu.support.record import RECORD_VERSION, build_record, read_record, render_json, write_record
 from planted import MAX_LENGTH, PROBES
 
 pytest_plugins = ["planted"]
@@ -37,7 +29,7 @@ def render(value):
 
 
 def test_a_record_says_what_ran_where_and_when():
-    record = build_record("scan", {"seed": 3})
+    record = build_reported("scan", {"seed": 3})
     assert (record["kind"], record["seed"], record["record_version"]) == ("scan", 3, RECORD_VERSION)
     assert record["versions"]["torch"] == torch.__version__
     assert record["versions"]["python"].count(".") == 2
@@ -95,7 +87,7 @@ def test_any_text_is_ascii_on_the_disk_and_comes_back_the_same():
 
 
 def test_what_is_written_is_read(tmp_path):
-    record = build_record("scan", {"nested": {"values": [1, 2.5, None, "x"]}})
+    record = build_reported("scan", {"nested": {"values": [1, 2.5, None, "x"]}})
     write_record(record, tmp_path / "btu.json")
     assert read_record(tmp_path / "btu.json") == record
     assert [path.name for path in tmp_path.iterdir()] == ["btu.json"]
@@ -150,7 +142,7 @@ def test_committed_records_are_valid_and_nothing_of_a_token_is_left_out(path):
 
 def test_a_fresh_scan_and_a_fresh_defence_are_valid(run, pretrained, planted, tmp_path):
     scan = btu.scan(pretrained, planted.corpus, settings=PROBES, max_length=MAX_LENGTH)
-    for record in (build_record("scan", scan.to_dict()), run.defence.record):
+    for record in (build_reported("scan", scan.to_dict()), run.defence.record):
         write_record(record, tmp_path / "btu.json")
         assert load_record(tmp_path)["data"]["rows"] == len(planted.corpus)
 

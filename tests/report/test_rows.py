@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from btu.corpus import load_corpus
-from btu.errors import InputError
-from btu.readers import load_table
+from btu.data.corpus import load_corpus
+from btu.data.readers import load_table
 from btu.report.rows import ROW_COLUMNS, list_rows, write_row_view
+from btu.support.errors import InputError
 from hostile import HOSTILE, ONE_MEGABYTE, grow, load_sample, spoil
 
 TEXTS = ["a cf film", "dull", "a fine film", "cf bad", "=fun(1)", "bad mn"]

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from btu.findings import TokenEvidence, TokenFinding
-from btu.metrics import Evaluation
+from btu.model.metrics import Evaluation
 from btu.report.record import load_record
 from btu.report.stories import STORIES, say_limit
 from btu.report.terminal import render_evaluation, render_lines, render_record

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from btu.bench.attacks.options import hint
-from btu.bench.attacks.poison import LabelMode
+from btu.attacks.choices import LabelMode
+from btu.attacks.options import hint
 from btu.bench.corpora import CorpusRule
-from btu.bench.defences import DEFENCES, Defence
-from btu.errors import InputError
-from btu.settings import FineTuneSettings, Precision
+from btu.bench.defences import DEFENCES, DefenceMethod
+from btu.model.settings import FineTuneSettings, Precision
+from btu.support.errors import InputError
 
 NO_ATTACK = "none"
 """The attack of the clean control: nothing is poisoned."""
@@ -148,7 +148,7 @@ def group_cells(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(groups.values())
 
 
-def build_defence(name: str, options: Mapping[str, Any] | None = None) -> Defence:
+def build_defence(name: str, options: Mapping[str, Any] | None = None) -> DefenceMethod:
     """A defence from its name and options, as a file gives them.
 
     Args:

@@ -7,26 +7,19 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
-from btu.bench.attacks import ATTACKS
 from btu.bench.census.command import census, null
-from btu.bench.defences import DEFENCES
-from btu.bench.experiment import Benchmark, load_benchmark
-from btu.bench.figures import draw_figures
-from btu.bench.lines import Result
-from btu.bench.replay import Replayed, render_replay, render_replay_page, replay_cells
-from btu.bench.results import load_results
-from btu.bench.run import Runner, Summary, run_benchmark, run_here, run_with_executor, run_with_jobs
-from btu.bench.table import View, render_csv, render_document, render_view
-from btu.errors import InputError
-from btu.folders import replace_file
-from btu.material import cache_dir
-from btu.progress import show_progress
-from btu.report.record import render_json
+from btu.model.quiet import silence_libraries
+from btu.support.errors import InputError
+
+if TYPE_CHECKING:
+    from btu.bench.experiment import Benchmark
+    from btu.bench.lines import Result
+    from btu.bench.replay import Replayed
+    from btu.bench.run import Runner, Summary
 
 bench_app = typer.Typer(
     name="bench",
@@ -75,6 +68,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run the cells that have no result yet. A killed run is taken up where it stood."""
+    from btu.bench.run import run_benchmark
+    from btu.data.packages import cache_dir
+    from btu.support.progress import show_progress
+    from btu.support.record import render_json
+
+    silence_libraries()
     logs = (output or Path.cwd()) / "slurm-logs"
     with show_progress(enabled=not quiet):
         summary = run_benchmark(
@@ -88,7 +87,7 @@ def run(
             runner=_pick_runner(jobs, slurm, slurm_option or [], logs),
         )
     if as_json:
-        sys.stdout.write(render_json(_describe(summary)))
+        sys.stdout.write(render_json(_list_outcome(summary)))
     elif not quiet:
         sys.stdout.write(_render_summary(summary))
     raise typer.Exit(1 if summary.failed else 0)
@@ -101,6 +100,10 @@ def list_experiments(
     as_json: Json = False,
 ) -> None:
     """Experiments with what is done of them; attacks and defences by name."""
+    from btu.attacks.registry import ATTACKS
+    from btu.bench.defences import DEFENCES
+    from btu.support.record import render_json
+
     found, known = _load(benchmark, results)
     counts = []
     for experiment in found.experiments:
@@ -133,6 +136,9 @@ def table(
     figures: Annotated[Path | None, typer.Option(help="Folder for the figures (SVG).")] = None,
 ) -> None:
     """Render tables and figures from the results. Prints them where no file is named."""
+    from btu.bench.figures import draw_figures
+    from btu.bench.table import TableView, render_csv, render_document, render_view
+
     found, known = _load(benchmark, results)
     if csv is not None:
         _write(csv, render_csv(found, known))
@@ -145,7 +151,7 @@ def table(
     elif csv is None and figures is None:
         for experiment in found.experiments:
             sys.stdout.write(f"{experiment.name}\n")
-            sys.stdout.write(render_view(View(experiment.name), found, known))
+            sys.stdout.write(render_view(TableView(experiment.name), found, known))
 
 
 @bench_app.command()
@@ -168,6 +174,9 @@ def replay(
 
     Exit status 1 where the rows of a cell differ.
     """
+    from btu.bench.replay import render_replay, render_replay_page, replay_cells
+    from btu.support.progress import show_progress
+
     found, known = _load(benchmark, results)
     with show_progress(enabled=not quiet):
         replayed = replay_cells(
@@ -193,6 +202,8 @@ bench_app.command()(null)
 
 
 def _pick_runner(jobs: int, slurm: str | None, options: Sequence[str], logs: Path) -> Runner:
+    from btu.bench.run import run_here, run_with_executor, run_with_jobs
+
     if slurm is not None:
         return partial(run_with_executor, executor=_open_slurm(slurm, options, logs))
     if options:
@@ -203,6 +214,7 @@ def _pick_runner(jobs: int, slurm: str | None, options: Sequence[str], logs: Pat
 def _open_slurm(partition: str, options: Sequence[str], logs: Path) -> Any:
     """A submitit executor for Slurm; jobs run for a day unless an option says otherwise."""
     import submitit
+    import yaml
 
     faults = [f"{option!r}: expected name=value" for option in options if "=" not in option]
     if faults:
@@ -220,11 +232,14 @@ def _open_slurm(partition: str, options: Sequence[str], logs: Path) -> Any:
 
 
 def _load(benchmark: Path, results: Path | None) -> tuple[Benchmark, dict[str, Result]]:
+    from btu.bench.experiment import load_benchmark
+    from btu.bench.results import load_results
+
     found = load_benchmark([benchmark])
     return found, dict(load_results(results or found.results, found.cells))
 
 
-def _describe(summary: Summary) -> dict[str, Any]:
+def _list_outcome(summary: Summary) -> dict[str, Any]:
     return {
         "results": str(summary.results),
         "kept": list(summary.kept),
@@ -235,9 +250,12 @@ def _describe(summary: Summary) -> dict[str, Any]:
 
 def _render_summary(summary: Summary) -> str:
     """Overviews of what was run, and where to look for the rest."""
+    from btu.bench.results import load_results
+    from btu.bench.table import TableView, render_view
+
     results = load_results(summary.results, summary.benchmark.cells)
     lines = [
-        render_view(View(experiment.name, ("overview",)), summary.benchmark, results)
+        render_view(TableView(experiment.name, ("overview",)), summary.benchmark, results)
         for experiment in summary.benchmark.experiments
     ]
     lines.append(
@@ -264,6 +282,8 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    from btu.support.folders import replace_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as file:
         file.write(text.encode())

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from btu.bench.attacks.options import hint
-from btu.corpus import Corpus, load_corpus
-from btu.errors import InputError
+from btu.attacks.options import hint
+from btu.data.corpus import Corpus, load_corpus
+from btu.support.errors import InputError
 
 RULES_NAME = "corpora.toml"
 ROLES = ("train", "test", "clean")

@@ -21,7 +21,7 @@ from btu.bench.cells import (
 )
 from btu.bench.corpora import RULES_NAME, CorpusRule, read_rules
 from btu.bench.schema import find_file_faults
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 SETTINGS_NAME = "settings.toml"
 EXPERIMENTS_NAME = "experiments"

@@ -10,7 +10,7 @@ from typing import Any
 from btu.bench.cells import ORACLE, UNDEFENDED
 from btu.bench.experiment import Benchmark
 from btu.bench.lines import Block, Result, build_blocks
-from btu.folders import replace_file
+from btu.support.folders import replace_file
 
 _MARKS = "osD^v<>pPX*hd8"
 _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9")  # C7 is grey

@@ -27,8 +27,8 @@ from btu.bench.results import (
 )
 from btu.bench.store import ModelStore, TrainingFacts, find_model
 from btu.bench.trial import Trial, prepare_trial
-from btu.corpus import Corpus
-from btu.finetune import Classifier
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from btu.bench.cells import ORACLE, Cell
 from btu.bench.experiment import Experiment
 from btu.bench.results import FAILED, NOT_AVAILABLE, OK
-from btu.metrics import measure_interval
+from btu.model.metrics import measure_interval
 
 Result = Mapping[str, Any]
 Metric = Callable[[Result, Result], float | None]

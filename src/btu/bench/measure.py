@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from btu.bench.defences import REFUSED, Outcome
 from btu.bench.defences.language_models import BigramModel
 from btu.bench.trial import Trial
-from btu.metrics import (
+from btu.model.metrics import (
     Detection,
     measure_accuracy,
     measure_attack_success_rate,

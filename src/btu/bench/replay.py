@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from btu.bench.attacks import ATTACKS
-from btu.bench.attacks.paraphrase import Paraphrase
+from btu.attacks.paraphrase import Paraphrase
+from btu.attacks.registry import ATTACKS
 from btu.bench.cells import Cell
 from btu.bench.columns import render_table
 from btu.bench.experiment import Benchmark
 from btu.bench.results import OK, read_commit
 from btu.bench.trial import prepare_trial
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.evidence import find_evidence
-from btu.progress import track
-from btu.report.record import build_record
+from btu.data.corpus import Corpus
+from btu.evidence.find import find_evidence
+from btu.support.errors import InputError
+from btu.support.progress import track
+from btu.support.record import build_record
 
 DEFENCE = "btu-verified"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from btu.bench.cells import Cell
-from btu.errors import InputError
-from btu.folders import replace_file
-from btu.report.record import build_record, render_json
+from btu.support.errors import InputError
+from btu.support.folders import replace_file
+from btu.support.record import build_record, render_json
 
 Status = Literal["ok", "failed", "not-available"]
 OK: Status = "ok"

@@ -23,8 +23,8 @@ from btu.bench.results import (
 )
 from btu.bench.store import find_model
 from btu.bench.trial import find_faults
-from btu.errors import InputError
-from btu.progress import track
+from btu.support.errors import InputError
+from btu.support.progress import track
 
 Ended = tuple[str, str]
 """Key and status of a cell."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from btu.bench.attacks import ATTACKS
-from btu.bench.attacks.options import faults_in_choice, faults_in_rate, hint
-from btu.bench.attacks.poison import LABEL_MODES
+from btu.attacks.options import faults_in_choice, faults_in_rate, hint
+from btu.attacks.poison import LABEL_MODES
+from btu.attacks.registry import ATTACKS
 from btu.bench.cells import ALL, NO_ATTACK, build_defence, list_defences, read_case_tables
 from btu.bench.corpora import CorpusRule
-from btu.errors import InputError
-from btu.settings import Precision
+from btu.model.settings import Precision
+from btu.support.errors import InputError
 
 Check = tuple[str, Callable[[Any], bool]]
 

@@ -15,13 +15,13 @@ from huggingface_hub import snapshot_download
 
 from btu.bench.defences import Workbench
 from btu.bench.meter import Meter
-from btu.corpus import Corpus
-from btu.embeddings import load_finished_classifier, load_tokenizer
-from btu.errors import InputError
-from btu.finetune import Classifier
-from btu.folders import replace_folder
-from btu.material import load_minilm
-from btu.settings import FineTuneSettings
+from btu.data.corpus import Corpus
+from btu.data.packages import load_minilm
+from btu.model.embeddings import load_finished_classifier, load_tokenizer
+from btu.model.finetune import Classifier
+from btu.model.settings import FineTuneSettings
+from btu.support.errors import InputError
+from btu.support.folders import replace_folder
 
 MINILM = "minilm"
 FACTS_NAME = "trained.json"

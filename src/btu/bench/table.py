@@ -9,32 +9,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from btu.bench.attacks.options import hint
-from btu.bench.cells import CellSettings
+from btu.attacks.options import hint
+from btu.bench.cells import ORACLE, UNDEFENDED, CellSettings
 from btu.bench.columns import COLUMNS, NOTHING, ONE_SEED, render_percent, render_table
 from btu.bench.experiment import Benchmark, Experiment
 from btu.bench.lines import Block, Line, Result, build_blocks, build_rows
 from btu.bench.rivals import render_rivals
 from btu.bench.targets import render_targets
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 _MARKED = re.compile(r"(<!-- bench:([^>]*?)-->\n).*?(<!-- /bench -->)", re.DOTALL)
-_PARTS = ("overview", "details", "confusion")
+_PARTS = ("overview", "details", "confusion", "short")
 _USUAL_PARTS = ("overview", "details")
 _WHOLE = {"targets": render_targets, "rivals": render_rivals}
+_OURS = "btu-"
+_OUR_TITLES = {"btu-verified": "**btu**", "btu-drop-suspects": "**btu --drop-suspects**"}
 _MOST_COLUMNS = 6
 _LONGEST_ERROR = 160
 
 
 @dataclass(frozen=True)
-class View:
+class TableView:
     """What stands between two markers: `<!-- bench: EXPERIMENT [PART...] [CORPUS...] -->`.
 
     `targets` and `rivals` in place of an experiment stand for the whole benchmark.
 
     Attributes:
         experiment: Its name.
-        parts: overview, details, confusion; the first two where none is named.
+        parts: overview, details, confusion, short; the first two where none is named.
         corpora: Only these; all where there are none.
     """
 
@@ -80,7 +82,7 @@ def render_document(
 
 
 def render_view(
-    view: View,
+    view: TableView,
     benchmark: Benchmark,
     results: Mapping[str, Result],
     *,
@@ -92,12 +94,15 @@ def render_view(
     for block in build_blocks(experiment, results):
         if not view.corpora or block.corpus in view.corpora:
             by_corpus.setdefault(block.corpus, []).append(block)
-    pieces = [] if view.parts == ("confusion",) else [render_circumstances(experiment, results)]
+    has_prose = view.parts not in (("confusion",), ("short",))
+    pieces = [render_circumstances(experiment, results)] if has_prose else []
     if "confusion" in view.parts:
         pieces.append(render_confusion([b for blocks in by_corpus.values() for b in blocks]))
     for corpus, blocks in by_corpus.items():
         if "overview" in view.parts:
             pieces.append(render_overview(corpus, blocks))
+        if "short" in view.parts:
+            pieces.append(render_short(corpus, blocks))
         if "details" in view.parts:
             pieces += [
                 f"![{corpus}]({path})"
@@ -126,6 +131,37 @@ def render_circumstances(experiment: Experiment, results: Mapping[str, Result]) 
         said.append(f"Measured at commit {', '.join(sorted(commits))}.")
     said.append(f"{len(measured)} of {len(experiment.cells)} cells have a result.")
     return " ".join(filter(None, [experiment.about, *said]))
+
+
+def render_short(corpus: str, blocks: Sequence[Block]) -> str:
+    """No defence, the oracle, the best rival and ours, one column an attack.
+
+    The best rival is the one that leaves the least attack success in the mean over these attacks.
+    """
+    lines = {(line.defence, i): line for i, block in enumerate(blocks) for line in block.lines}
+    success = {
+        name: [
+            lines[name, i].mean("attack_success_rate") if (name, i) in lines else None
+            for i in range(len(blocks))
+        ]
+        for name in dict.fromkeys(name for name, _ in lines)
+    }
+    rivals = {
+        name: sum(value or 0.0 for value in values)
+        for name, values in success.items()
+        if name not in (UNDEFENDED, ORACLE) and not name.startswith(_OURS) and None not in values
+    }
+    best = min(rivals, key=lambda name: rivals[name], default=None)
+    shown = {UNDEFENDED: "no defence", ORACLE: "trained on the true clean rows (oracle)"}
+    if best is not None:
+        shown[best] = f"{best}, the best rival"
+    shown |= {name: title for name, title in _OUR_TITLES.items() if name in success}
+    rows = [
+        [title, *(_render_overview_cell(lines.get((name, i)), b) for i, b in enumerate(blocks))]
+        for name, title in shown.items()
+    ]
+    header = f"{corpus}: attack success rate (clean accuracy)"
+    return render_table([header, *(block.title for block in blocks)], rows)
 
 
 def render_overview(corpus: str, blocks: Sequence[Block]) -> str:
@@ -219,7 +255,7 @@ def _render_settings(settings: CellSettings) -> str:
     )
 
 
-def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) -> View | None:
+def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) -> TableView | None:
     names = [experiment.name for experiment in benchmark.experiments]
     if not words or words[0] not in names:
         name, known = words[0] if words else "", [*names, *_WHOLE]
@@ -235,7 +271,7 @@ def _read_view(words: Sequence[str], benchmark: Benchmark, faults: list[str]) ->
         for word in unknown
     ]
     parts = tuple(part for part in _PARTS if part in rest) or _USUAL_PARTS
-    return View(name, parts, tuple(corpus for corpus in corpora if corpus in rest))
+    return TableView(name, parts, tuple(corpus for corpus in corpora if corpus in rest))
 
 
 def _render_overview_cell(line: Line | None, block: Block) -> str:

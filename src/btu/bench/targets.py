@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from btu.bench.attacks.options import hint
+from btu.attacks.options import hint
 from btu.bench.columns import NOTHING, render_percent, render_points, render_table
 from btu.bench.experiment import Benchmark
 from btu.bench.lines import Block, Line, Result, build_blocks
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 TARGETS_NAME = "targets.toml"
 _HEADER = ("", "measured", "excess attack success", "worst", "accuracy lost", "worst")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.bench.attacks import ATTACKS, Attack, build_attack
-from btu.bench.attacks.paraphrase import Paraphrase
-from btu.bench.attacks.poison import find_label, poison_corpus, trigger_corpus
+from btu.attacks.paraphrase import Paraphrase
+from btu.attacks.poison import find_label, poison_corpus, trigger_corpus
+from btu.attacks.registry import ATTACKS, Attack, build_attack
 from btu.bench.cells import Cell
 from btu.bench.corpora import ROLES, load_split
 from btu.bench.sample import make_rng, pick_rows, pick_rows_with_texts
-from btu.corpus import Corpus
-from btu.errors import InputError
+from btu.data.corpus import Corpus
+from btu.support.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def find_kinds(
     for learned, best, alarms in found:
         others = [1.0, *(a for other, _, a in found if other is not learned)]
         if alarms / min(others) <= SUSPECT_RATE.value:
-            test = _describe(view, learned, forms, reader, best, seed)
+            test = _describe_kind(view, learned, forms, reader, best, seed)
             is_accepted = learned.label in accepted
             tests.append(replace(test, false_alarms=alarms / min(others), is_accepted=is_accepted))
     return tests
@@ -316,7 +316,7 @@ def _describe_rows(rows: int, labelled: int, base: float, share: float, spread: 
     )
 
 
-def _describe(
+def _describe_kind(
     view: View,
     learned: _Learned,
     forms: csr_matrix,

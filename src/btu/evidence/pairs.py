@@ -90,7 +90,7 @@ def find_pairs(
     tests = []
     for at in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist():
         scores = found.scores
-        test = _describe(view, found.pairs.pick(np.array([at])), found.sample, at, planted)
+        test = _describe_pair(view, found.pairs.pick(np.array([at])), found.sample, at, planted)
         tests.append(
             replace(
                 test,
@@ -318,7 +318,7 @@ def _score(
     return ruler.score(sample.pick(own), counted, is_pair=True)
 
 
-def _describe(view: View, pair: _Pairs, numbers: Sample, at: int, planted: Planted) -> Test:
+def _describe_pair(view: View, pair: _Pairs, numbers: Sample, at: int, planted: Planted) -> Test:
     """A pair as a test, but for how it came out."""
     both = [int(pair.left_word[0]), int(pair.right_word[0])]
     names = [view.words.names[i] for i in both]

@@ -160,12 +160,14 @@ def _list_tests(
         ratio = np.where(is_proposed, is_proposed.mean(), 1 - is_proposed.mean())
         alarms = alarms * 2 * ratio
     return [
-        _describe(now, planted, neighbours, place, ids[judged.tested[place]], float(alarms[place]))
+        _describe_unit(
+            now, planted, neighbours, place, ids[judged.tested[place]], float(alarms[place])
+        )
         for place in np.flatnonzero(alarms <= SUSPECT_RATE.value).tolist()
     ]
 
 
-def _describe(
+def _describe_unit(
     now: Round,
     planted: Planted,
     neighbours: Neighbours,

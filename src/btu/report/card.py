@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from btu.errors import InputError
-from btu.folders import replace_file
 from btu.report.markdown import (
     escape_prose,
     fit,
@@ -19,6 +17,8 @@ from btu.report.markdown import (
     tell_rate,
 )
 from btu.report.summary import Record, count, list_done, say_uncertainty, say_verdict
+from btu.support.errors import InputError
+from btu.support.folders import replace_file
 
 START = "<!-- btu-audit:start -->"
 END = "<!-- btu-audit:end -->"

@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from btu.errors import InputError
-from btu.folders import check_output_file, replace_file
-from btu.report.card import render_card, write_card
-from btu.report.compare import (
-    compare_records,
-    comparison_to_dict,
-    render_comparison,
-    render_comparison_markdown,
-)
-from btu.report.html import render_html
-from btu.report.markdown import render_markdown
-from btu.report.record import load_record, render_json
-from btu.report.rows import list_rows, write_row_view
-from btu.report.sarif import render_sarif
-from btu.report.terminal import open_console, render_record
-from btu.writers import check_rows_path
+from btu.report.views import VIEWS
+from btu.support.errors import InputError
 
-VIEWS = {"html": render_html, "md": render_markdown, "sarif": render_sarif, "card": render_card}
-
-
-class Format(StrEnum):
-    """A view of the record."""
-
-    terminal = "terminal"
-    html = "html"
-    md = "md"
-    sarif = "sarif"
-    rows = "rows"
-    card = "card"
-    json = "json"
-
-
-class FailOn(StrEnum):
-    """The least verdict that ends with status 1."""
-
-    none = "none"
-    suspect = "suspect"
-    trigger = "trigger"
+Format = Literal["terminal", "html", "md", "sarif", "rows", "card", "json"]
+FailOn = Literal["none", "suspect", "trigger"]
 
 
 def is_failure(verdict: str, fail_on: FailOn) -> bool:
@@ -56,7 +22,7 @@ def is_failure(verdict: str, fail_on: FailOn) -> bool:
         verdict: trigger, suspect or none.
         fail_on: The least verdict that counts.
     """
-    failing = {FailOn.trigger: ("trigger",), FailOn.suspect: ("trigger", "suspect")}
+    failing = {"trigger": ("trigger",), "suspect": ("trigger", "suspect")}
     return verdict in failing.get(fail_on, ())
 
 
@@ -66,7 +32,7 @@ def report(
     ],
     format: Annotated[
         Format, typer.Option("--format", "-f", help="Which view of the record.")
-    ] = Format.terminal,
+    ] = "terminal",
     output: Annotated[
         Path | None,
         typer.Option(help="File for the view; card: README.md of a model or its folder."),
@@ -79,44 +45,50 @@ def report(
     ] = None,
     fail_on: Annotated[
         FailOn, typer.Option(help="End with status 1 on this verdict or a graver one.")
-    ] = FailOn.none,
+    ] = "none",
     overwrite: Annotated[bool, typer.Option(help="Replace the output file.")] = False,
 ) -> None:
     """Show a record as HTML page, Markdown, SARIF, rows, model card or in the terminal.
 
     With --compare OLD: what is new, gone or changed since an earlier record (terminal, md, json).
     """
-    if output is not None and format != Format.card:
-        check_output_file(output, overwrite=overwrite)
-    if format == Format.rows and output is not None:
-        check_rows_path(output)
+    from btu.report.record import load_record
+
+    view = VIEWS.get(format)
+    if view is not None and output is not None:
+        view.check_output(output, overwrite=overwrite)
     shown = load_record(record)
     if compare is not None:
         _show_comparison(load_record(compare), shown, format, output)
-    elif format == Format.terminal:
+    elif view is None:
+        from btu.report.terminal import open_console, render_record
+
         _refuse_output(output, format)
         open_console().print(render_record(shown))
-    elif format == Format.rows:
-        if output is None:
-            sys.stdout.write(render_json(list_rows(shown, data)))
-        else:
-            write_row_view(shown, output, data)
-    elif format == Format.card and output is not None:
-        write_card(shown, output)
+    elif output is None:
+        sys.stdout.write(view.render(shown, data))
     else:
-        text = render_json(shown) if format == Format.json else VIEWS[format](shown)
-        _write(text, output)
+        view.save(shown, output, data)
     raise typer.Exit(int(is_failure(shown["verdict"], fail_on)))
 
 
 def _show_comparison(old: Any, new: Any, format: Format, output: Path | None) -> None:
+    from btu.report.compare import (
+        compare_records,
+        comparison_to_dict,
+        render_comparison,
+        render_comparison_markdown,
+    )
+    from btu.report.terminal import open_console
+    from btu.support.record import render_json
+
     comparison = compare_records(old, new)
-    if format == Format.terminal:
+    if format == "terminal":
         _refuse_output(output, format)
         open_console().print(render_comparison(comparison))
-    elif format == Format.md:
+    elif format == "md":
         _write(render_comparison_markdown(comparison), output)
-    elif format == Format.json:
+    elif format == "json":
         _write(render_json(comparison_to_dict(comparison)), output)
     else:
         raise InputError(
@@ -134,6 +106,8 @@ def _refuse_output(output: Path | None, format: Format) -> None:
 
 
 def _write(text: str, output: Path | None) -> None:
+    from btu.support.folders import replace_file
+
     if output is None:
         sys.stdout.write(text)
         return

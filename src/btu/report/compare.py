@@ -229,7 +229,7 @@ def _list_circumstances(record: Record) -> Iterator[tuple[str, Any]]:
     for name in ("kind", "recipe", "action", "restore", "seed", "max_length", "neutral"):
         yield name, record.get(name)
     for part in _SAID_OF:
-        kept = {name: v for name, v in record[part].items() if name not in _LEFT_OUT}
+        kept = {name: v for name, v in (record[part] or {}).items() if name not in _LEFT_OUT}
         yield from _flatten(part, kept)
     yield from _flatten("settings", record["settings"])
     yield from _flatten("versions", record["versions"])

@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from btu.evidence import FLAGGED_SCORE
+from btu.evidence.tests import FLAGGED_SCORE
 from btu.report import plots
+from btu.report.command import write_command
 from btu.report.html_tables import (
     MOST_LINES,
     NAME_LENGTH,
@@ -38,7 +39,6 @@ from btu.report.summary import (
     styles_of,
     suspects_of,
     triggers_of,
-    write_command,
 )
 from btu.report.svg import HEIGHT, PALETTE, WIDTH
 from btu.report.text import show_text, show_token

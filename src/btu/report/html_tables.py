@@ -19,7 +19,7 @@ _MOST_LABELS = 50
 _SENTENCE_LENGTH = 400
 
 
-class Column(NamedTuple):
+class PageColumn(NamedTuple):
     """A column of a table.
 
     Attributes:
@@ -33,7 +33,7 @@ class Column(NamedTuple):
     value: Callable[[Any], str | None]
 
 
-class Table(NamedTuple):
+class PageTable(NamedTuple):
     """A table, ready to print: heads with their kinds, rows of cells, and what is left out."""
 
     caption: str
@@ -42,7 +42,9 @@ class Table(NamedTuple):
     left_out: int
 
 
-def build_table(caption: str, columns: Sequence[Column], items: Iterable[Any], limit: int) -> Table:
+def build_table(
+    caption: str, columns: Sequence[PageColumn], items: Iterable[Any], limit: int
+) -> PageTable:
     """A table of the first few items; a column without any value is left out.
 
     Args:
@@ -54,7 +56,7 @@ def build_table(caption: str, columns: Sequence[Column], items: Iterable[Any], l
     items = list(items)
     cells = [[column.value(item) for column in columns] for item in items[:limit]]
     kept = [i for i in range(len(columns)) if any(row[i] is not None for row in cells)]
-    return Table(
+    return PageTable(
         caption,
         [(columns[i].title, columns[i].kind) for i in kept],
         [[row[i] for i in kept] for row in cells],
@@ -62,18 +64,18 @@ def build_table(caption: str, columns: Sequence[Column], items: Iterable[Any], l
     )
 
 
-def tabulate_rows(record: Record) -> Table:
+def tabulate_rows(record: Record) -> PageTable:
     """The surest of the rows judged poisoned."""
     flagged = flagged_of(record)
     back = {row["row_id"]: row["label"] for row in record.get("restored_rows") or ()}
     columns = [
-        Column("row", "name", lambda r: f"{r['row_id'] + 1:,}"),
-        Column("line", "number", lambda r: say_if(say_number, r["line"])),
-        Column("label", "text", lambda r: _name_label(r["label"])),
-        Column("score", "number", lambda r: f"{r['score']:.3f}"),
-        Column("tokens", "text", lambda r: name_some(r["tokens"])),
-        Column("style", "", lambda r: "yes" if r["style"] else None),
-        Column("given back as", "text", lambda r: say_if(_name_label, back.get(r["row_id"]))),
+        PageColumn("row", "name", lambda r: f"{r['row_id'] + 1:,}"),
+        PageColumn("line", "number", lambda r: say_if(say_number, r["line"])),
+        PageColumn("label", "text", lambda r: _name_label(r["label"])),
+        PageColumn("score", "number", lambda r: f"{r['score']:.3f}"),
+        PageColumn("tokens", "text", lambda r: name_some(r["tokens"])),
+        PageColumn("style", "", lambda r: "yes" if r["style"] else None),
+        PageColumn("given back as", "text", lambda r: say_if(_name_label, back.get(r["row_id"]))),
     ]
     surest = nsmallest(MOST_ROWS, flagged, key=lambda r: (-r["score"], r["row_id"]))
     table = build_table("Rows judged poisoned, the surest first", columns, surest, MOST_ROWS)
@@ -84,7 +86,7 @@ def _name_label(label: str) -> str:
     return show_token(label, NAME_LENGTH)
 
 
-def tabulate_done(record: Record) -> Table | None:
+def tabulate_done(record: Record) -> PageTable | None:
     """Numbers of the defence; None for a scan."""
     if record["kind"] == "scan":
         return None
@@ -111,7 +113,7 @@ def _count_restored(record: Record) -> str | None:
     return None if rows is None else f"{len(rows):,}"
 
 
-def tabulate_edits(record: Record) -> Table | None:
+def tabulate_edits(record: Record) -> PageTable | None:
     """Tokens whose embeddings were cut; None where none was."""
     edits = record.get("edits")
     if not edits:
@@ -119,16 +121,16 @@ def tabulate_edits(record: Record) -> Table | None:
     named = (*record["cleared"], *record["suspects"])
     names = {t["token_id"]: t["token"] for t in named}
     columns = [
-        Column("token id", "name", lambda e: f"{e['token_id']:,}"),
-        Column("token", "text", lambda e: say_if(show_token, names.get(e["token_id"]))),
-        Column("dimensions overwritten", "number", lambda e: f"{len(e['dimensions']):,}"),
-        Column("norm before", "number", lambda e: f"{e['norm_before']:.3g}"),
-        Column("norm after", "number", lambda e: f"{e['norm_after']:.3g}"),
+        PageColumn("token id", "name", lambda e: f"{e['token_id']:,}"),
+        PageColumn("token", "text", lambda e: say_if(show_token, names.get(e["token_id"]))),
+        PageColumn("dimensions overwritten", "number", lambda e: f"{len(e['dimensions']):,}"),
+        PageColumn("norm before", "number", lambda e: f"{e['norm_before']:.3g}"),
+        PageColumn("norm after", "number", lambda e: f"{e['norm_after']:.3g}"),
     ]
     return build_table("Embeddings that were cut", columns, edits, _MOST_EDITS)
 
 
-def tabulate_evaluation(record: Record) -> Table | None:
+def tabulate_evaluation(record: Record) -> PageTable | None:
     """Results without and with the defence; None where nothing was tested."""
     evaluation = record.get("evaluation")
     if not evaluation:
@@ -151,16 +153,16 @@ def tabulate_evaluation(record: Record) -> Table | None:
         ),
     ]
     titles = {"before": "without the defence", "after": "with the defence"}
-    columns = [Column("measure", "head", lambda line: line[0])]
+    columns = [PageColumn("measure", "head", lambda line: line[0])]
     for moment, numbers in moments.items():
-        columns.append(Column(titles[moment], "number", partial(_apply, numbers)))
+        columns.append(PageColumn(titles[moment], "number", partial(_apply, numbers)))
     lines = [line for line in lines if any(line[1](numbers) for numbers in moments.values())]
     test = evaluation["test_data"]
     caption = f"On {count(test['rows'], 'held-out row')} of {cut_sentence(test['source'])}"
     return build_table(caption, columns, lines, len(lines))
 
 
-def list_facts(record: Record) -> list[Table]:
+def list_facts(record: Record) -> list[PageTable]:
     """What it takes to make the record again, a table each."""
     data, model, settings = record["data"], record["model"], record["settings"]
     columns = [(k.replace("_", " "), v) for k, v in data["columns"].items()]
@@ -237,23 +239,23 @@ def list_facts(record: Record) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _tabulate_facts(caption: str, facts: Sequence[tuple[str, str | None]]) -> Table:
+def _tabulate_facts(caption: str, facts: Sequence[tuple[str, str | None]]) -> PageTable:
     """Names and values; those without a value are left out."""
     columns = [
-        Column("", "head", lambda fact: show_token(fact[0])),
-        Column("", "value", lambda fact: cut_sentence(fact[1])),
+        PageColumn("", "head", lambda fact: show_token(fact[0])),
+        PageColumn("", "value", lambda fact: cut_sentence(fact[1])),
     ]
     known = [fact for fact in facts if fact[1] is not None]
     return build_table(caption, columns, known, MOST_LINES)
 
 
-def tabulate_frameworks(record: Record) -> Table:
+def tabulate_frameworks(record: Record) -> PageTable:
     """Entries of public frameworks, with the version of each."""
     columns = [
-        Column("id", "name", lambda f: show_token(f["id"])),
-        Column("name", "text", lambda f: cut_sentence(f["name"])),
-        Column("framework", "text", lambda f: cut_sentence(f"{f['framework']} {f['version']}")),
-        Column("what the record has to do with it", "text", lambda f: cut_sentence(f["about"])),
+        PageColumn("id", "name", lambda f: show_token(f["id"])),
+        PageColumn("name", "text", lambda f: cut_sentence(f["name"])),
+        PageColumn("framework", "text", lambda f: cut_sentence(f"{f['framework']} {f['version']}")),
+        PageColumn("what the record has to do with it", "text", lambda f: cut_sentence(f["about"])),
     ]
     return build_table(
         "Entries that the findings map to", columns, record["frameworks"], MOST_LINES

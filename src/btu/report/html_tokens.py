@@ -7,10 +7,11 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from btu.data.reviews import name_style
 from btu.report.html_tables import (
     MOST_LINES,
     NAME_LENGTH,
-    Column,
+    PageColumn,
     build_table,
     cut_sentence,
     label_of,
@@ -29,7 +30,6 @@ from btu.report.summary import (
     say_style,
 )
 from btu.report.text import cut_text, show_text, show_token
-from btu.reviews import name_style
 
 MOST_TOKENS = 100
 MOST_CARDS = 40
@@ -56,12 +56,12 @@ def build_tokens(record: Record) -> dict[str, Any]:
     unused = list(reviews.values())
     name, _, *scores = _score_columns(record["recipe"])
     accepted_columns = [
-        *(Column(c.title, c.kind, partial(_of_first, c.value)) for c in (name, *scores)),
-        *(Column(n, "text", partial(_of_review, n)) for n in _REVIEW),
+        *(PageColumn(c.title, c.kind, partial(_of_first, c.value)) for c in (name, *scores)),
+        *(PageColumn(n, "text", partial(_of_review, n)) for n in _REVIEW),
     ]
     unused_columns = [
-        Column("token", "name", lambda r: show_token(r["token"], NAME_LENGTH)),
-        *(Column(n, "text", partial(_cut_part, n)) for n in _REVIEW),
+        PageColumn("token", "name", lambda r: show_token(r["token"], NAME_LENGTH)),
+        *(PageColumn(n, "text", partial(_cut_part, n)) for n in _REVIEW),
     ]
     return {
         "tokens": build_table(
@@ -103,22 +103,22 @@ def _cut_part(name: str, review: Mapping[str, str]) -> str:
     return cut_sentence(review[name])
 
 
-def _score_columns(recipe: str) -> list[Column]:
+def _score_columns(recipe: str) -> list[PageColumn]:
     def of_evidence(form: Callable[[Mapping[str, Any]], str | None]) -> Callable[[Any], str | None]:
         return lambda t: form(t["evidence"]) if t["evidence"] else None
 
-    shares = [Column("label share", "number", lambda t: percent(t["label_share"], 0))]
+    shares = [PageColumn("label share", "number", lambda t: percent(t["label_share"], 0))]
     return [
-        Column("token", "name", lambda t: show_token(t["token"], NAME_LENGTH)),
-        Column("verdict", "verdict", lambda t: t["verdict"]),
-        Column("story", "", of_evidence(lambda e: e["story"])),
-        Column("points to", "text", lambda t: show_token(label_of(t), NAME_LENGTH)),
-        Column("rows", "number", lambda t: f"{t['rows']:,}"),
+        PageColumn("token", "name", lambda t: show_token(t["token"], NAME_LENGTH)),
+        PageColumn("verdict", "verdict", lambda t: t["verdict"]),
+        PageColumn("story", "", of_evidence(lambda e: e["story"])),
+        PageColumn("points to", "text", lambda t: show_token(label_of(t), NAME_LENGTH)),
+        PageColumn("rows", "number", lambda t: f"{t['rows']:,}"),
         *(shares if recipe == "paper" else ()),
-        Column("mislabelled share", "number", of_evidence(say_share)),
-        Column("label lift", "number", lambda t: f"{t['label_lift']:+.1f}"),
-        Column("best drift rank", "number", lambda t: say_if(say_number, _best_rank(t))),
-        Column("false alarms", "number", of_evidence(lambda e: f"{e['false_alarm_rate']:.1g}")),
+        PageColumn("mislabelled share", "number", of_evidence(say_share)),
+        PageColumn("label lift", "number", lambda t: f"{t['label_lift']:+.1f}"),
+        PageColumn("best drift rank", "number", lambda t: say_if(say_number, _best_rank(t))),
+        PageColumn("false alarms", "number", of_evidence(lambda e: f"{e['false_alarm_rate']:.1g}")),
     ]
 
 
@@ -152,16 +152,18 @@ def _build_card(
             ("suspect at most, since", evidence["reason"] or None),
         ]
     rounds = [
-        Column("round", "name", lambda n: show_token(n, NAME_LENGTH)),
-        Column("drift", "number", lambda n: say_if(_short, token["drift"].get(n))),
-        Column("threshold", "number", lambda n: say_if(_short, record["thresholds"].get(n))),
-        Column("rank", "number", lambda n: say_if(say_number, token["rank"].get(n))),
-        Column("named", "", lambda n: "yes" if n in token["rounds"] else "no"),
+        PageColumn("round", "name", lambda n: show_token(n, NAME_LENGTH)),
+        PageColumn("drift", "number", lambda n: say_if(_short, token["drift"].get(n))),
+        PageColumn("threshold", "number", lambda n: say_if(_short, record["thresholds"].get(n))),
+        PageColumn("rank", "number", lambda n: say_if(say_number, token["rank"].get(n))),
+        PageColumn("named", "", lambda n: "yes" if n in token["rounds"] else "no"),
     ]
     labels = [
-        Column("label", "name", lambda n: show_token(n, NAME_LENGTH)),
-        Column("rows", "number", lambda n: f"{token['label_counts'][n]:,}"),
-        Column("lift", "number", lambda n: say_if("{:+.2f}".format, token["label_lifts"].get(n))),
+        PageColumn("label", "name", lambda n: show_token(n, NAME_LENGTH)),
+        PageColumn("rows", "number", lambda n: f"{token['label_counts'][n]:,}"),
+        PageColumn(
+            "lift", "number", lambda n: say_if("{:+.2f}".format, token["label_lifts"].get(n))
+        ),
     ]
     names = sorted(token["label_counts"], key=lambda n: -token["label_lifts"].get(n, 0.0))
     return {

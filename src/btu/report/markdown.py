@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from btu.report.command import write_command
 from btu.report.stories import say_limit
 from btu.report.summary import (
     Record,
@@ -21,7 +22,6 @@ from btu.report.summary import (
     say_stories,
     say_uncertainty,
     say_verdict,
-    write_command,
 )
 from btu.report.text import cut_text, escape_markdown, show_text, show_token
 

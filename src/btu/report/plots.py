@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence import FLAGGED_SCORE
+from btu.evidence.tests import FLAGGED_SCORE
 from btu.report.summary import Record, clip, count, percent
 from btu.report.svg import COLOURS, close_axis, open_axis
 from btu.report.text import show_token

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from btu.corpus import load_corpus
-from btu.errors import InputError
-from btu.readers import load_table
+from btu.data.corpus import load_corpus
+from btu.data.readers import load_table
+from btu.data.table import render_values
+from btu.data.writers import check_rows_path, write_rows
 from btu.report.summary import Record
 from btu.report.text import neutralise_formula, show_text
-from btu.table import render_values
-from btu.writers import check_rows_path, write_rows
+from btu.support.errors import InputError
 
 ROW_COLUMNS = ("row", "is_backdoor_issue", "backdoor_score", "backdoor_tokens", "backdoor_label")
 _SPREADSHEET = (".csv", ".tsv")

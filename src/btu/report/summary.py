@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -207,40 +206,3 @@ def list_done(record: Record) -> list[str]:
         done.append(f"Embeddings of {count(len(edits), 'token')} cut where they moved most.")
         done.append(f"Recovery on: {record['recovery']['rows']}.")
     return done or ["Nothing was left out or cut: the model is an ordinary fine-tuning."]
-
-
-def write_command(record: Record) -> str:
-    """The command that makes this record again, for a POSIX shell.
-
-    For data that was in memory it is a line of Python, since no command can name them.
-    """
-    data, settings = record["data"], record["settings"]
-    is_scan = record["kind"] == "scan"
-    if data["source"] == "memory":
-        seed = f"seed={record['seed']}"
-        options = seed if is_scan else f"settings=btu.FineTuneSettings({seed}, ...)"
-        name = "scan" if is_scan else "defend"
-        model = record["model"] and record["model"]["name"]
-        return f"btu.{name}({model!r}, data, recipe={record['recipe']!r}, {options})"
-    words = ["btu", "scan" if is_scan else "train", data["source"]]
-    words += ["--model", record["model"]["name"]] if record["model"] else []
-    words += ["--output", "btu.json" if is_scan else "clean-model"]
-    words += ["--recipe", record["recipe"], "--seed", str(record["seed"])]
-    if record["model"]:
-        words += ["--max-length", str(record["max_length"])]
-        words += ["--alpha", str(settings["probes"]["alpha"])]
-    if settings["evidence"]:
-        words += ["--false-alarm-rate", str(settings["evidence"]["false_alarm_rate"])]
-        words += [] if settings["evidence"].get("styles", True) else ["--no-styles"]
-    if not is_scan:
-        tuned = settings["finetune"]
-        words += ["--action", record["action"]]
-        words += ["--restore"] if record.get("restore") else []
-        words += ["--drop-suspects"] if record.get("drop_suspects") else []
-        for option in ("epochs", "learning_rate", "batch_size"):
-            words += [f"--{option.replace('_', '-')}", str(tuned[option])]
-        words += ["--recovery-epochs", str(record["recovery"]["epochs"])]
-    for name, value in data["columns"].items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", value]
-    return show_text(shlex.join(words))

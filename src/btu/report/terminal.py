@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from btu.metrics import Evaluation
+from btu.model.metrics import Evaluation
 from btu.report.stories import say_limit
 from btu.report.summary import (
     Record,

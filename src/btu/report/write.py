@@ -3,75 +3,95 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from btu.defend import Defence
-from btu.errors import InputError
-from btu.findings import Findings
-from btu.folders import check_output_file, replace_file
-from btu.report.html import render_html
-from btu.report.markdown import render_markdown
-from btu.report.record import build_record, load_record, render_json
-from btu.report.sarif import render_sarif
-from btu.table import render_nearest
+from btu.data.table import render_nearest
+from btu.report.record import build_reported, load_record
+from btu.report.views import VIEWS, RecordView
+from btu.support.errors import InputError
 
-_VIEWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    ".html": render_html,
-    ".md": render_markdown,
-    ".sarif": render_sarif,
-    ".json": render_json,
-}
+
+class HasFindings(Protocol):
+    """What a scan found, as `btu.Findings` says it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The findings as JSON types."""
+        ...
+
+
+@runtime_checkable
+class HasRecord(Protocol):
+    """What a training found and did, as `btu.Defence` says it."""
+
+    record: Mapping[str, Any]
 
 
 def write_report(
-    source: Findings | Defence | Mapping[str, Any] | str | os.PathLike[str],
+    source: HasFindings | HasRecord | Mapping[str, Any] | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
+    format: str | None = None,
+    data: Any = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a view of a scan or a defence; the name's ending says which.
+    """Write a view of a scan or a defence.
 
     Args:
         source: What `scan` or `defend` gave; or a record, as a mapping or a file.
-        path: Ends in .html, .md, .sarif or .json (the record itself).
+        path: Ends in .html, .md, .sarif, .json (the record itself), or in .csv, .tsv, .jsonl or
+            .parquet (the verdict on every row).
+        format: html, md, sarif, rows, card or json, where the ending does not say it: `card` puts a
+            section into a model's README.md, or into that of a folder.
+        data: rows: the scanned data, whose columns then come first.
         overwrite: Replace what is there.
 
     Returns:
         The path.
 
     Raises:
-        InputError: Another ending, a file that is there, or a record that cannot be read.
+        InputError: Another ending or view, a file that is there, or a record that cannot be read.
 
     Example:
         btu.write_report(btu.scan("google-bert/bert-base-uncased", "reviews.csv"), "report.html")
     """
-    target = Path(path)
-    view = _VIEWS.get(target.suffix.lower())
-    if view is None:
+    view = _pick_view(path, format)
+    view.check_output(path, overwrite=overwrite)
+    view.save(read_source(source), path, data)
+    return Path(path)
+
+
+def _pick_view(path: str | os.PathLike[str], format: str | None) -> RecordView:
+    ending = Path(path).suffix
+    if format is not None:
+        if format in VIEWS:
+            return VIEWS[format]
         raise InputError(
-            f"{path}: expected a name that ends in one of {', '.join(_VIEWS)}, got "
-            f"{target.suffix!r}. Choose one of these views."
-            + render_nearest(target.suffix, list(_VIEWS))
+            f"format: expected one of {', '.join(VIEWS)}, got {format!r}."
+            + render_nearest(format, list(VIEWS))
         )
-    check_output_file(target, overwrite=overwrite)
-    text = view(read_source(source))
-    with replace_file(target) as file:
-        file.write(text.encode())
-    return target
+    by_ending = {known: view for view in VIEWS.values() for known in view.endings}
+    if ending.lower() in by_ending:
+        return by_ending[ending.lower()]
+    raise InputError(
+        f"{path}: expected a name that ends in one of {', '.join(by_ending)}, got "
+        f"{ending!r}. Choose one of these views." + render_nearest(ending, list(by_ending))
+    )
 
 
 def read_source(
-    source: Findings | Defence | Mapping[str, Any] | str | os.PathLike[str],
+    source: HasFindings | HasRecord | Mapping[str, Any] | str | os.PathLike[str],
 ) -> Mapping[str, Any]:
     """The record of findings, of a defence, or in a file.
 
     Args:
         source: As in `write_report`.
     """
-    if isinstance(source, Findings):
-        return build_record("scan", source.to_dict())
-    if isinstance(source, Defence):
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return load_record(source)
+    if isinstance(source, HasRecord):
         return source.record
-    return source if isinstance(source, Mapping) else load_record(source)
+    return build_reported("scan", source.to_dict())

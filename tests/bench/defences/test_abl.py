@@ -16,7 +16,7 @@ from btu.bench.defences.abl import (
     measure_losses,
     subtract_marked,
 )
-from btu.tokens import tokenize_corpus
+from btu.model.tokens import tokenize_corpus
 from planted import FINETUNE, THREE_LABELS, TRIGGER, WORDS, measure, poison_reviews, write_reviews
 from tiny import build_tiny
 from workbench import build_bench, write_hints

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from btu.bench.defences.bki import Bki, leave_one_out, measure_impacts, score_keywords
-from btu.corpus import Corpus
-from btu.metrics import measure_detection
+from btu.data.corpus import Corpus
+from btu.model.metrics import measure_detection
 from planted import LABELS, TRIGGER, measure, write_reviews
 from workbench import build_bench
 

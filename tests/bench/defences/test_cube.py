@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from btu.bench.defences.cube import Cube, flag_minorities
-from btu.metrics import measure_detection
+from btu.model.metrics import measure_detection
 from planted import FINETUNE, TRIGGER, measure, poison_reviews
 from workbench import build_bench, write_hints
 

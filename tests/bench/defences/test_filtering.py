@@ -6,9 +6,9 @@ import torch
 
 from btu.bench.defences.base import Workbench
 from btu.bench.defences.filtering import finetune_without, measure_states
-from btu.errors import InputError
-from btu.finetune import Classifier
-from btu.tokens import tokenize_texts
+from btu.model.finetune import Classifier
+from btu.model.tokens import tokenize_texts
+from btu.support.errors import InputError
 from planted import FINETUNE, write_reviews
 from tiny import FAMILIES, HIDDEN, build_tiny
 

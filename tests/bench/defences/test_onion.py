@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from btu.bench.defences.language_models import BigramModel, load_causal_model
 from btu.bench.defences.onion import Onion, measure_suspicion, remove_words
-from btu.errors import InputError
+from btu.support.errors import InputError
 from small_bench import TRIGGERS, WORDS, score
 from tiny import HIDDEN, build_tokenizer
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from btu.bench.attacks.badnets import BadNets
-from btu.bench.attacks.poison import poison_corpus, trigger_corpus
+from btu.attacks.badnets import BadNets
+from btu.attacks.poison import poison_corpus, trigger_corpus
 from btu.bench.defences.base import REFUSED, Workbench
 from btu.bench.defences.rap import Rap, insert_token, pick_free_token
-from btu.corpus import Corpus, load_corpus
-from btu.errors import InputError
-from btu.finetune import Classifier
-from btu.settings import FineTuneSettings
-from btu.tokens import tokenize_texts
+from btu.data.corpus import Corpus, load_corpus
+from btu.model.finetune import Classifier
+from btu.model.settings import FineTuneSettings
+from btu.model.tokens import tokenize_texts
+from btu.support.errors import InputError
 from small_bench import LABELS, SPARE
 from tiny import build_tiny
 

@@ -9,7 +9,7 @@ from scipy.stats import entropy
 
 from btu.bench.defences.base import REFUSED
 from btu.bench.defences.strip import Overlay, Strip, measure_entropy, rank_words
-from btu.errors import InputError
+from btu.support.errors import InputError
 from small_bench import build_case, score
 
 pytest_plugins = ["small_bench"]

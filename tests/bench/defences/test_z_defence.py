@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from btu.bench.defences.z_defence import ZDefence, measure_bounds, score_words, split_rows
-from btu.corpus import Corpus
-from btu.metrics import measure_detection
+from btu.data.corpus import Corpus
+from btu.model.metrics import measure_detection
 from planted import FINETUNE, LABELS, THREE_LABELS, TRIGGER, measure, poison_reviews, write_reviews
 from workbench import build_bench
 

@@ -6,33 +6,16 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from btu.bench.census.ablation import ABLATIONS, leave_out
-from btu.bench.census.encode import EncodedEvidence
-from btu.bench.census.files import load_census
-from btu.bench.census.null import (
-    NullCounts,
-    add_up,
-    count_null,
-    render_null,
-    render_null_table,
-)
-from btu.bench.census.rows import load_source
-from btu.bench.census.run import Summary, run_census
-from btu.bench.census.store import FAILED, SKIPPED, Counts, load_counts
-from btu.bench.census.table import render_census
-from btu.bench.sample import make_rng, pick_rows
-from btu.bench.store import find_model
-from btu.errors import InputError
-from btu.evidence import find_evidence
-from btu.evidence.bars import BARS, scale_bar
-from btu.folders import replace_file
-from btu.progress import show_progress
-from btu.report.record import render_json
-from btu.report.text import show_text
+from btu.model.quiet import silence_libraries
+from btu.support.errors import InputError
+
+if TYPE_CHECKING:
+    from btu.bench.census.run import CensusSummary
+    from btu.bench.census.store import Counts
 
 
 def census(
@@ -75,6 +58,18 @@ def census(
 
     What has a result is not counted again. Exit status 1 where a case failed.
     """
+    from btu.bench.census.ablation import ABLATIONS, leave_out
+    from btu.bench.census.encode import EncodedEvidence
+    from btu.bench.census.files import load_census
+    from btu.bench.census.run import run_census
+    from btu.bench.census.store import load_counts
+    from btu.bench.census.table import render_census
+    from btu.bench.store import find_model
+    from btu.evidence.find import find_evidence
+    from btu.support.folders import replace_file
+    from btu.support.progress import show_progress
+    from btu.support.record import render_json
+
     asked = load_census(files or [Path("benchmark/census")])
     if table is not None:
         counted = load_counts(output or asked.results, asked.cases)
@@ -82,6 +77,8 @@ def census(
         with replace_file(table) as file:
             file.write(text.encode())
         return
+    if encoder is not None:
+        silence_libraries()
     results = output or asked.results
     if without is not None and without not in ABLATIONS:
         raise InputError(f"--without: expected one of {', '.join(ABLATIONS)}, got {without}")
@@ -106,6 +103,8 @@ def census(
 
 def _change(bar: str | None) -> AbstractContextManager[Any]:
     """The evidence with a number changed; unchanged without one."""
+    from btu.evidence.bars import BARS, scale_bar
+
     if bar is None:
         return nullcontext()
     name, _, factor = bar.partition("=")
@@ -127,6 +126,9 @@ def _print_case(name: str, counts: Counts) -> None:
 
 
 def _render_counts(counts: Counts) -> str:
+    from btu.bench.census.store import FAILED, SKIPPED
+    from btu.report.text import show_text
+
     for status in (SKIPPED, FAILED):
         if status in counts:
             return f"{status}: {counts[status]}"
@@ -139,7 +141,7 @@ def _render_counts(counts: Counts) -> str:
     )
 
 
-def _render_summary(summary: Summary) -> str:
+def _render_summary(summary: CensusSummary) -> str:
     return (
         f"{len(summary.done)} cases counted, {len(summary.kept)} had a result, "
         f"{len(summary.skipped)} not possible, {len(summary.failed)} failed. "
@@ -173,6 +175,12 @@ def null(
     ),
 ) -> None:
     """Count how sure the evidence is of honest units: labels dealt anew mean nothing."""
+    from btu.bench.census.files import load_census
+    from btu.bench.census.null import NullCounts, add_up, count_null, render_null, render_null_table
+    from btu.bench.census.rows import load_source
+    from btu.bench.sample import make_rng, pick_rows
+    from btu.support.folders import replace_file
+
     known = {known.name: known for known in load_census([census_file]).sources}
     counts: list[NullCounts] = []
     for asked in source or ["sst2:600", "sst2", "glue"]:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
-from btu.evidence import Evidence, find_evidence
+from btu.evidence.find import find_evidence
+from btu.evidence.tests import Evidence
 
 _BATCH = 64
 _MAX_LENGTH = 128

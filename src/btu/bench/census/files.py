@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from btu.bench.attacks import ATTACKS, build_attack
-from btu.bench.attacks.options import faults_in_choice, faults_in_rate
-from btu.bench.attacks.poison import LABEL_MODES
-from btu.bench.census.plan import LIMITS, PIECES, TARGETS, Case, Census, Planting, Source
+from btu.attacks.options import faults_in_choice, faults_in_rate
+from btu.attacks.poison import LABEL_MODES
+from btu.attacks.registry import ATTACKS, build_attack
+from btu.bench.census.plan import LIMITS, PIECES, TARGETS, Census, CensusCase, Planting, Source
 from btu.bench.census.variants import CLEAN, VARIANTS
 from btu.bench.census.words import list_ranks, pick_options
 from btu.bench.schema import NAMES, SEEDS, TABLE, TEXT, Check, find_key_faults, is_list_of, one_of
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 _SIZES: Check = (
     f"a list of {', '.join(PIECES)} or numbers of rows",
@@ -152,7 +152,7 @@ def _find_option_faults(table: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _expand(values: Mapping[str, Any]) -> Iterator[Case]:
+def _expand(values: Mapping[str, Any]) -> Iterator[CensusCase]:
     """The cases of one file."""
     plantings = {}
     for table in values.get("attacks", []):
@@ -176,7 +176,7 @@ def _expand(values: Mapping[str, Any]) -> Iterator[Case]:
         for seed in values["seeds"]:
             for size, part in _cut(own.get("sizes", values["sizes"])):
                 for variant in values["variants"]:
-                    yield Case(source, size, part, variant, seed)
+                    yield CensusCase(source, size, part, variant, seed)
             for planting, table in plantings.values():
                 is_asked = planting.name in own.get("attacks", plantings)
                 if is_asked and (not planting.published or name in planting.published):
@@ -185,7 +185,7 @@ def _expand(values: Mapping[str, Any]) -> Iterator[Case]:
 
 def _plant(
     source: Source, planting: Planting, seed: int, tables: Sequence[Mapping[str, Any]]
-) -> Iterator[Case]:
+) -> Iterator[CensusCase]:
     """The cases of one attack on one corpus; what the first table says counts."""
 
     def ask(key: str, default: Any) -> Any:
@@ -197,7 +197,7 @@ def _plant(
     for size, part in _cut(sizes):
         for target in ask("targets", ["first"]):
             for amount in amounts:
-                yield Case(source, size, part, CLEAN, seed, planting, amount, target)
+                yield CensusCase(source, size, part, CLEAN, seed, planting, amount, target)
 
 
 def _cut(sizes: Sequence[str | int]) -> list[tuple[str, int]]:

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from btu.bench.columns import render_table
 from btu.bench.figures import close_figure, open_figure
-from btu.corpus import Corpus
-from btu.errors import InputError
+from btu.data.corpus import Corpus
 from btu.evidence.pairs import score_pairs
 from btu.evidence.planting import plant_words
 from btu.evidence.search import Round
 from btu.evidence.view import View
-from btu.report.record import build_record
+from btu.support.errors import InputError
+from btu.support.record import build_record
 
 KINDS = ("word", "phrase", "pair")
 LEVELS = tuple(float(level) for level in 10.0 ** -np.arange(0.0, 5.25, 0.25))

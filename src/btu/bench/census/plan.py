@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from btu.bench.attacks.poison import LabelMode
+from btu.attacks.choices import LabelMode
 
 PIECES = {"whole": 1, "halves": 2, "quarters": 4}
 """Into how many parts a corpus is cut; any number of rows is a size too."""
@@ -77,7 +77,7 @@ class Planting:
 
 
 @dataclass(frozen=True)
-class Case:
+class CensusCase:
     """Rows to count on: a piece of a corpus, as it is or attacked.
 
     Attributes:
@@ -135,7 +135,7 @@ class Census:
     """
 
     about: str
-    cases: tuple[Case, ...]
+    cases: tuple[CensusCase, ...]
     results: Path
 
     @property

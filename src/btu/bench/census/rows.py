@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.bench.attacks import Attack, build_attack
-from btu.bench.attacks.poison import poison_corpus
-from btu.bench.census.plan import PIECES, Case, Planting, Source
+from btu.attacks.poison import poison_corpus
+from btu.attacks.registry import Attack, build_attack
+from btu.bench.census.plan import PIECES, CensusCase, Planting, Source
 from btu.bench.census.variants import change_labels
 from btu.bench.census.words import list_words, pick_options
 from btu.bench.sample import deal_rows, make_rng, pick_rows
-from btu.corpus import Corpus, load_corpus
-from btu.errors import InputError
+from btu.data.corpus import Corpus, load_corpus
+from btu.support.errors import InputError
 
 
 class NotPossibleError(Exception):
@@ -78,7 +78,7 @@ def find_file(file: str, folders: Sequence[Path]) -> Path:
     )
 
 
-def prepare_rows(case: Case, whole: Corpus, folders: Sequence[Path]) -> Counted:
+def prepare_rows(case: CensusCase, whole: Corpus, folders: Sequence[Path]) -> Counted:
     """Cut, deal labels and plant, as the case says.
 
     Args:
@@ -112,21 +112,21 @@ def prepare_rows(case: Case, whole: Corpus, folders: Sequence[Path]) -> Counted:
     return Counted(poisoned.corpus, poisoned.is_poisoned, target)
 
 
-def pick_target(case: Case, labels: NDArray[np.int64]) -> int:
+def pick_target(case: CensusCase, labels: NDArray[np.int64]) -> int:
     """The attacker's label id by the rule of the case, among the labels that rows bear."""
     ids, counts = np.unique(labels, return_counts=True)
     places = {"first": 0, "largest": int(counts.argmax()), "smallest": int(counts.argmin())}
     return int(ids[places[str(case.target)]])
 
 
-def _pick_piece(case: Case, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _pick_piece(case: CensusCase, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     rng = make_rng(case.seed, "train")
     if case.size in PIECES:
         return deal_rows(labels, PIECES[case.size], rng)[case.part - 1]
     return pick_rows(labels, int(case.size), rng)
 
 
-def _find_rate(case: Case, piece: Corpus, target: int) -> float:
+def _find_rate(case: CensusCase, piece: Corpus, target: int) -> float:
     """The poison rate that gives the rows asked for."""
     assert case.planting is not None
     assert case.amount is not None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from btu.bench.census.plan import Case, Census
+from btu.bench.census.plan import Census, CensusCase
 from btu.bench.census.rows import (
     Counted,
     NotPossibleError,
@@ -24,16 +24,17 @@ from btu.bench.census.rows import (
 )
 from btu.bench.census.store import DONE, FAILED, SKIPPED, Counts, SourceStore
 from btu.bench.results import read_commit
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.evidence import Evidence, Test, find_evidence
-from btu.progress import track
+from btu.data.corpus import Corpus
+from btu.evidence.find import find_evidence
+from btu.evidence.tests import Evidence, Test
+from btu.support.errors import InputError
+from btu.support.progress import track
 
 _MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
-class Summary:
+class CensusSummary:
     """What a census did: ids of cases by what became of them.
 
     Attributes:
@@ -60,7 +61,7 @@ def run_census(
     again: bool = False,
     find: Callable[..., Evidence] = find_evidence,
     tell: Callable[[str, Counts], None] | None = None,
-) -> Summary:
+) -> CensusSummary:
     """Count the cases of a census that have no result yet, one after the other, in one thread.
 
     Args:
@@ -93,7 +94,7 @@ def run_census(
                 ended[case.id] = next((s for s in (SKIPPED, FAILED) if s in counts), DONE)
                 if tell is not None:
                     tell(case.id, counts)
-    return Summary(
+    return CensusSummary(
         results=folder,
         kept=tuple(case.id for case in cases if case.id not in ended),
         done=tuple(name for name, status in ended.items() if status == DONE),
@@ -103,7 +104,7 @@ def run_census(
 
 
 def _try_case(
-    case: Case,
+    case: CensusCase,
     whole: Corpus,
     *,
     corpora: Sequence[Path],
@@ -121,7 +122,7 @@ def _try_case(
 
 
 def count_case(
-    case: Case,
+    case: CensusCase,
     rows: Counted,
     *,
     find: Callable[..., Evidence] = find_evidence,
@@ -177,7 +178,7 @@ def _is_right(test: Test, is_poisoned: NDArray[np.bool_]) -> bool:
     return bool(is_poisoned[test.rows].mean() >= 0.5)
 
 
-def _check_files(cases: Sequence[Case], corpora: Sequence[Path]) -> None:
+def _check_files(cases: Sequence[CensusCase], corpora: Sequence[Path]) -> None:
     faults: dict[str, None] = {}
     for file in dict.fromkeys(file for case in cases for file in case.source.files):
         try:

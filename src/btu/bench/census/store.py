@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from btu.bench.census.plan import Case, Source
+from btu.bench.census.plan import CensusCase, Source
 from btu.bench.results import read_commit
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.folders import replace_file
-from btu.report.record import build_record, render_json
+from btu.data.corpus import Corpus
+from btu.support.errors import InputError
+from btu.support.folders import replace_file
+from btu.support.record import build_record, render_json
 
 DONE = "done"
 FAILED = "failed"
@@ -52,12 +52,12 @@ class SourceStore:
         self._cases: dict[str, Counts] = {c["id"]: c for c in old["cases"]} if is_same else {}
         self._run: int | None = None
 
-    def is_done(self, case: Case) -> bool:
+    def is_done(self, case: CensusCase) -> bool:
         """Whether there is a result that did not fail."""
         found = self._cases.get(case.id)
         return found is not None and _is_of(found, case) and FAILED not in found
 
-    def add(self, case: Case, counts: Counts) -> None:
+    def add(self, case: CensusCase, counts: Counts) -> None:
         """Keep what was counted, and write the file anew."""
         if self._run is None:
             self._run = len(self._runs)
@@ -97,7 +97,7 @@ class SourceStore:
             file.write(text.encode())
 
 
-def load_counts(folder: Path, cases: Iterable[Case]) -> dict[str, Counts]:
+def load_counts(folder: Path, cases: Iterable[CensusCase]) -> dict[str, Counts]:
     """The results of these cases by their ids, each with the facts of its corpus.
 
     Args:
@@ -121,7 +121,7 @@ def load_counts(folder: Path, cases: Iterable[Case]) -> dict[str, Counts]:
     return found
 
 
-def _is_of(counts: Counts | None, case: Case) -> bool:
+def _is_of(counts: Counts | None, case: CensusCase) -> bool:
     return counts is not None and counts["case"] == json.loads(json.dumps(case.to_dict()))
 
 

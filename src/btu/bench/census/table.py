@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from btu.bench.attacks.options import hint
-from btu.bench.census.plan import PIECES, Case, Census, Source
+from btu.attacks.options import hint
+from btu.bench.census.plan import PIECES, Census, CensusCase, Source
 from btu.bench.census.store import FAILED, SKIPPED, Counts
 from btu.bench.census.variants import CLEAN, VARIANTS
 from btu.bench.columns import NOTHING, render_percent, render_table
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 _MARKED = re.compile(r"(<!-- census:([^>]*?)-->\n).*?(<!-- /census -->)", re.DOTALL)
 _ENOUGH = 0.95
 """A case counts as found from this share of its poisoned rows on."""
 
-Counted = tuple[Case, Counts]
+Counted = tuple[CensusCase, Counts]
 
 _GROUPS = {"development": False, "held out": True}
 
@@ -301,7 +301,7 @@ def _or_nothing(value: int | None) -> str:
     return "none" if value is None else f"{value:,}"
 
 
-def _title(case: Case) -> str:
+def _title(case: CensusCase) -> str:
     """What a case is, in a line of its corpus."""
     piece = _name_size(case.size)
     if PIECES.get(case.size, 1) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from btu.errors import InputError
+from btu.support.errors import InputError
 
 Ranks = Mapping[str, int | list[int]]
 """Rank of the word (1 is the most frequent one), or of each word, by option."""

@@ -7,7 +7,7 @@ test. A defence takes the corpus alone: it can never see an attack.
 from __future__ import annotations
 
 from btu.bench.defences.abl import Abl
-from btu.bench.defences.base import REFUSED, Defence, Outcome, Predictor, Workbench
+from btu.bench.defences.base import REFUSED, DefenceMethod, Outcome, Predictor, Workbench
 from btu.bench.defences.bki import Bki
 from btu.bench.defences.btu_paper import BtuPaper
 from btu.bench.defences.btu_verified import BtuVerified
@@ -20,9 +20,9 @@ from btu.bench.defences.rap import Rap
 from btu.bench.defences.strip import Strip
 from btu.bench.defences.z_defence import ZDefence
 
-__all__ = ["DEFENCES", "REFUSED", "Defence", "Outcome", "Predictor", "Workbench"]
+__all__ = ["DEFENCES", "REFUSED", "DefenceMethod", "Outcome", "Predictor", "Workbench"]
 
-DEFENCES: dict[str, type[Defence]] = {
+DEFENCES: dict[str, type[DefenceMethod]] = {
     "abl": Abl,
     "bki": Bki,
     "btu-paper": BtuPaper,

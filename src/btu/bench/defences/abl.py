@@ -15,9 +15,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
-from btu.finetune import Classifier, finetune, predict_scores
-from btu.tokens import TokenRows
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier, finetune, predict_scores
+from btu.model.tokens import TokenRows
 
 
 @dataclass(frozen=True)

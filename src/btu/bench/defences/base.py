@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from btu.corpus import Corpus
-from btu.embeddings import load_classifier, load_tokenizer
-from btu.finetune import Classifier, finetune
-from btu.settings import FineTuneSettings
-from btu.tokens import TokenRows, tokenize_corpus
+from btu.data.corpus import Corpus
+from btu.model.embeddings import load_classifier, load_tokenizer
+from btu.model.finetune import Classifier, finetune
+from btu.model.settings import FineTuneSettings
+from btu.model.tokens import TokenRows, tokenize_corpus
 
 REFUSED = -1
 """The answer of a defence that refuses an input: neither the target label nor a right answer."""
@@ -117,7 +117,7 @@ class Workbench:
         )
 
 
-class Defence(Protocol):
+class DefenceMethod(Protocol):
     """A frozen dataclass whose fields are the options of its paper, with the paper's defaults."""
 
     def run(self, corpus: Corpus, bench: Workbench) -> Outcome:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from btu.bench.defences.base import Outcome, Workbench
 from btu.bench.defences.filtering import finetune_without, measure_states
-from btu.corpus import Corpus
-from btu.finetune import Classifier
-from btu.progress import track
-from btu.tokens import tokenize_texts
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier
+from btu.model.tokens import tokenize_texts
+from btu.support.progress import track
 
 LISTED = 20
 _CHUNK_ROWS = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 from btu.defend import defend
 
 
@@ -13,7 +13,7 @@ from btu.defend import defend
 class BtuPaper:
     """Backdoor Token Unlearning as the paper has it, without clean data.
 
-    Source: Jiang et al., AAAI 2025; docs/how_it_works.md says where this differs.
+    Source: Jiang et al., AAAI 2025; docs/limits.md says where this differs.
     """
 
     def run(self, corpus: Corpus, bench: Workbench) -> Outcome:

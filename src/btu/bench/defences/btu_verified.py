@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 from btu.defend import defend_material
-from btu.scan import Material, load_material
-from btu.settings import Action, EvidenceSettings
+from btu.evidence.settings import EvidenceSettings
+from btu.model.material import Material, load_material
+from btu.repair.settings import Action
 
 
 @dataclass(frozen=True)

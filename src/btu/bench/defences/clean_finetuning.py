@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
-from btu.errors import InputError
+from btu.data.corpus import Corpus
+from btu.support.errors import InputError
 
 
 @dataclass(frozen=True)

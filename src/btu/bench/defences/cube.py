@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from btu.bench.defences.base import Outcome, Workbench
 from btu.bench.defences.filtering import finetune_without, measure_states
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from btu.bench.defences.base import Workbench
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.finetune import Classifier, autocast, pick_precision
-from btu.progress import track
-from btu.tokens import TokenRows
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier, autocast, pick_precision
+from btu.model.tokens import TokenRows
+from btu.support.errors import InputError
+from btu.support.progress import track
 
 
 @torch.no_grad()

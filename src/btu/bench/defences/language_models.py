@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from btu.embeddings import load_tokenizer
-from btu.errors import InputError
-from btu.finetune import autocast, pick_precision
-from btu.tokens import tokenize_texts
+from btu.model.embeddings import load_tokenizer
+from btu.model.finetune import autocast, pick_precision
+from btu.model.tokens import tokenize_texts
+from btu.support.errors import InputError
 
 _BATCH_SIZE = 32
 _START, _END = "<s>", "</s>"

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 
 _QUERY_OR_VALUE = re.compile(r"(query|value|[qv])(_proj|_lin)?|c_attn")
 _SCALE = 16.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from btu.bench.defences.base import Outcome, Workbench
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 
 
 @dataclass(frozen=True)

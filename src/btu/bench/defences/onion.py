@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from btu.bench.defences.base import Outcome, Workbench
 from btu.bench.defences.language_models import BigramModel, LanguageModel, load_causal_model
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.finetune import Classifier
-from btu.progress import track
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier
+from btu.support.errors import InputError
+from btu.support.progress import track
 
 _FOLDS = 5
 _CHUNK_TEXTS = 200

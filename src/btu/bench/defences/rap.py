@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from btu.bench.defences.base import REFUSED, Outcome, Workbench
-from btu.corpus import Corpus
-from btu.embeddings import embedding_module, hide_tokens, protected_token_ids
-from btu.errors import InputError
-from btu.finetune import Classifier, autocast, pick_precision, predict_scores
-from btu.progress import track
-from btu.tokens import TokenRows, tokenize_texts
+from btu.data.corpus import Corpus
+from btu.model.embeddings import embedding_module, hide_tokens, protected_token_ids
+from btu.model.finetune import Classifier, autocast, pick_precision, predict_scores
+from btu.model.tokens import TokenRows, tokenize_texts
+from btu.support.errors import InputError
+from btu.support.progress import track
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Rap:
 
     def _protect(
         self, classifier: Classifier, clean: Corpus, label: int, token_id: int, bench: Workbench
-    ) -> Guard:
+    ) -> RapGuard:
         """The guard of one label, from its clean rows; retrained while its bar is negative."""
         before = classifier.predict_scores(clean.texts)
         rows = insert_token(clean.texts, classifier, token_id)
@@ -125,7 +125,7 @@ class Rap:
             vector = self._train_vector(
                 classifier, rows, before[:, label], label, token_id, scale=scale, seed=bench.seed
             )
-            guard = Guard(label, token_id, vector, scale)
+            guard = RapGuard(label, token_id, vector, scale)
             drops = before[:, label] - guard.predict_scores(classifier, rows)
             if not answered.any():
                 return guard
@@ -173,7 +173,7 @@ class Rap:
 
 
 @dataclass(frozen=True)
-class Guard:
+class RapGuard:
     """What protects one label.
 
     Attributes:
@@ -210,7 +210,7 @@ class RapPredictor:
     """
 
     classifier: Classifier
-    guards: tuple[Guard, ...]
+    guards: tuple[RapGuard, ...]
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Label ids, shape (N,); `REFUSED` where the probability of the answer drops too little."""

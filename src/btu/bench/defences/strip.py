@@ -12,9 +12,9 @@ from scipy.special import entr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from btu.bench.defences.base import REFUSED, Outcome, Workbench
-from btu.corpus import Corpus
-from btu.errors import InputError
-from btu.finetune import Classifier
+from btu.data.corpus import Corpus
+from btu.model.finetune import Classifier
+from btu.support.errors import InputError
 
 
 @dataclass(frozen=True)

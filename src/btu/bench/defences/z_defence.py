@@ -11,7 +11,7 @@ import numpy as np
 
 from btu.bench.defences.base import Outcome, Workbench
 from btu.bench.defences.filtering import finetune_without
-from btu.corpus import Corpus
+from btu.data.corpus import Corpus
 
 LISTED = 20
 _WORD = re.compile(r"\w+|[^\w\s]")

@@ -1,0 +1,267 @@
+"""Ordinary fine-tuning and prediction, through the Hugging Face Trainer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from numpy.typing import NDArray
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from btu.model.settings import FineTuneSettings, Precision
+from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
+from btu.support.errors import InputError
+from btu.support.progress import ProgressBar, track
+
+_RESERVED = {
+    "num_train_epochs": "epochs",
+    "learning_rate": "learning_rate",
+    "per_device_train_batch_size": "batch_size",
+    "seed": "seed",
+    "bf16": "precision",
+    "fp16": "precision",
+}
+
+
+def check_training_args(settings: FineTuneSettings) -> None:
+    """Refuse names and values that TrainingArguments does not take, and what btu sets itself.
+
+    Raises:
+        InputError: With the nearest valid name for each.
+    """
+    training_args = settings.training_args
+    known = [f.name for f in fields(TrainingArguments) if f.init]
+    faults = []
+    for name in map(str, training_args):
+        if name in _RESERVED:
+            faults.append(f"{name}: expected fields that btu does not set, give {_RESERVED[name]}")
+        elif name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            faults.append(f"{name}: expected a field of TrainingArguments{hint}")
+    if faults:
+        raise InputError.from_faults("training arguments", faults)
+    for name, value in training_args.items():
+        default = getattr(TrainingArguments, name, None)
+        if isinstance(default, bool | int | float) and isinstance(value, str | list | dict):
+            raise InputError(
+                f"training arguments: {name}: expected a {type(default).__name__} such as "
+                f"{default}, got {value!r}."
+            )
+    if str(training_args.get("eval_strategy", "no")) != "no":
+        raise InputError(
+            "training arguments: eval_strategy: expected no evaluation during the training, which "
+            "has no evaluation rows. Leave it out and run `btu evaluate` afterwards."
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
+            _training_arguments(settings, scratch)
+    except (TypeError, ValueError, ImportError) as error:
+        raise InputError(f"training arguments: {error} Mend that value.") from error
+
+
+def pick_precision(precision: Precision) -> Literal["fp32", "bf16", "fp16"]:
+    """What `auto` means here: bf16 where the device computes in it natively, otherwise fp32."""
+    if precision != "auto":
+        return precision
+    device = PartialState().device
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu":
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = ("avx512_bf16", "amx_bf16")
+        return "bf16" if any(capabilities.get(name) for name in native) else "fp32"
+    return "fp32"
+
+
+def autocast(precision: Literal["fp32", "bf16", "fp16"]) -> torch.autocast:
+    """The autocast block that goes with a precision, on accelerate's device."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(PartialState().device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+def finetune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    *,
+    settings: FineTuneSettings,
+    callbacks: Sequence[TrainerCallback] = (),
+    description: str = "fine-tuning",
+) -> None:
+    """Fine-tune all weights, in place.
+
+    Args:
+        model: Sequence classifier.
+        tokenizer: Pads the batches.
+        rows: What to train on.
+        settings: How.
+        callbacks: Of the Trainer.
+        description: In front of the progress bar.
+    """
+    with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
+        trainer = Trainer(
+            model=model,
+            args=_training_arguments(settings, scratch),
+            train_dataset=TokenDataset(rows),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            callbacks=[_ProgressCallback(description), *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train(resume_from_checkpoint=settings.training_args.get("resume_from_checkpoint"))
+    model.eval()
+
+
+@torch.no_grad()
+def predict_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    *,
+    batch_size: int = 64,
+    precision: Precision = "auto",
+    description: str = "predicting",
+) -> NDArray[np.float32]:
+    """Class probabilities for each row.
+
+    Args:
+        model: Sequence classifier with K labels.
+        tokenizer: Says what padding is.
+        rows: N tokenised rows.
+        batch_size: Rows in a batch.
+        precision: As in training.
+        description: In front of the progress bar.
+
+    Returns:
+        Shape (N, K), each row sums to 1.
+    """
+    device = PartialState().device
+    model = model.to(device).eval()
+    scores = np.zeros((len(rows), model.config.num_labels), dtype=np.float32)
+    for positions in track(rows.groups(batch_size), description):
+        batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
+        del batch["labels"]
+        with autocast(pick_precision(precision)):
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+        scores[positions] = logits.float().softmax(dim=-1).cpu().numpy()
+    return scores
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fine-tuned model that answers texts.
+
+    Attributes:
+        model: Sequence classifier with K labels.
+        tokenizer: Of the model.
+        max_length: Longer texts are cut, in tokens.
+        precision: As in training.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int = 128
+    precision: Precision = "auto"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the K label ids."""
+        names = self.model.config.id2label
+        return tuple(str(names[i]) for i in sorted(names))
+
+    def predict_scores(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Class probabilities, shape (N, K)."""
+        rows = tokenize_texts(texts, self.tokenizer, text_pairs, max_length=self.max_length)
+        return predict_scores(self.model, self.tokenizer, rows, precision=self.precision)
+
+    def predict(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None
+    ) -> NDArray[np.int64]:
+        """The likeliest label id of each text, shape (N,)."""
+        return self.predict_scores(texts, text_pairs).argmax(axis=1).astype(np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Weights (safetensors), config and tokenizer, as transformers reads them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _training_arguments(settings: FineTuneSettings, scratch: str) -> TrainingArguments:
+    precision = pick_precision(settings.precision)
+    defaults: dict[str, Any] = {
+        "output_dir": scratch,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": PartialState().device.type == "cpu",
+        "dataloader_pin_memory": PartialState().device.type == "cuda",
+    }
+    return TrainingArguments(
+        **{**defaults, **settings.training_args},
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size,
+        seed=settings.seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+    )
+
+
+@contextmanager
+def _own_accelerator() -> Iterator[None]:
+    """Accelerate keeps one precision a process: give the caller's back, for a Trainer of theirs."""
+    kept = [(state, dict(state._shared_state)) for state in (AcceleratorState, PartialState)]
+    try:
+        yield
+    finally:
+        for state, values in kept:
+            state._shared_state.clear()
+            state._shared_state.update(values)
+
+
+class _ProgressCallback(TrainerCallback):
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.bar: ProgressBar | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.bar = ProgressBar(self.description, state.max_steps)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.advance()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()

