@@ -582,7 +582,8 @@ def test_poison_writes_over_nothing(btu, test_csv, tmp_path):
     assert path.read_bytes() == b"mine"
     assert poison(btu, test_csv, path, "--overwrite")[0] == 0
     assert len(load_corpus(path)) == 100
-    check_refused(poison(btu, test_csv, tmp_path / "none" / "a.csv"), "existing folder")
+    assert poison(btu, test_csv, tmp_path / "none" / "a.csv")[0] == 0
+    check_refused(poison(btu, test_csv, path / "deep" / "a.csv"), "found the file", "mine.csv")
     check_refused(poison(btu, test_csv, tmp_path / "a.xls"), ".xls", ".parquet")
 
 

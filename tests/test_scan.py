@@ -137,6 +137,12 @@ def test_a_word_outside_the_vocabulary_is_the_unknown_token(pretrained):
     assert sorted(found.tokens) == ["[UNK]", "pos10", "word01"]
 
 
+def test_a_text_that_the_tokenizer_hardly_knows_is_pointed_out(pretrained):
+    corpus = load_corpus((["电影 很 word01", "无聊 的 word01"] * 20, [1, 0] * 20))
+    with pytest.warns(UserWarning, match=r"does not know 67% of the text. Take a model"):
+        scan(pretrained, corpus, recipe="paper", settings=PROBES, max_length=MAX_LENGTH)
+
+
 def test_label_names_and_counts_are_those_of_the_data(findings, planted):
     assert findings.label_names == ("negative", "positive")
     assert findings.facts.data.label_counts == planted.corpus.label_counts()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -448,6 +449,7 @@ app.add_typer(bench_app, name="bench")
 
 def main() -> None:
     """Run the command line; errors of the input end with status 2, faults of btu with 3."""
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
     try:
         app()
     except InputError as error:

@@ -212,13 +212,24 @@ def test_an_output_file_is_new_or_may_be_overwritten(tmp_path):
     assert path.read_bytes() == b"old"
 
 
-def test_an_output_file_is_no_folder_and_stands_in_one_that_is_there(tmp_path):
+def test_an_output_file_is_no_folder_and_stands_below_no_file(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="expected an output file, found a folder"):
             check_output_file(tmp_path, overwrite=overwrite)
-        with pytest.raises(InputError, match="expected an existing folder to write into"):
-            check_output_file(tmp_path / "none" / "out.json", overwrite=overwrite)
+        with pytest.raises(InputError, match=r"expected a folder above it, found the file .*file"):
+            check_output_file(file / "deep" / "out.json", overwrite=overwrite)
+    assert read_all(tmp_path) == {"file": b"mine"}
+
+
+def test_a_missing_folder_is_made_when_the_file_is_written_and_not_before(tmp_path):
+    path = tmp_path / "new" / "deep" / "out.json"
+    check_output_file(path, overwrite=False)
     assert not list(tmp_path.iterdir())
+    with replace_file(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
 
 
 def test_a_link_to_a_file_stays_a_link(tmp_path):

@@ -6,18 +6,18 @@ import hashlib
 import logging
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from btu.data.labels import NUMBER, encode_labels, is_missing, suggest_labels
+from btu.data.nested import add_paths, suggest_paths
 from btu.data.readers import load_table
 from btu.data.table import (
-    LISTED,
     Table,
-    render_list,
     render_nearest,
     render_value,
     render_values,
@@ -44,17 +44,10 @@ LABEL_NAMES = (
     *("intent", "topic", "emotion", "gold_label", "class_label", "class_index", "label_text"),
     *("rating", "stars"),
 )
+# What spreadsheets and data bases write where there is nothing.
+_WORDS_FOR_NOTHING = {"null", "na", "n/a", "none", "nan", "#n/a", "nil", "<na>"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FLAGS = {"text": "--text-column", "pair": "--text-pair-column", "label": "--label-column"}
-
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,16})?")
-_WHOLE = re.compile(r"-?[0-9]+")
-_KINDS: dict[str, tuple[type, ...]] = {
-    "boolean": (bool, np.bool_),
-    "integer": (int, np.integer),
-    "float": (float, np.floating),
-    "string": (str,),
-}
-_ALLOWED_KINDS = ({"boolean"}, {"integer", "float"}, {"string"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,13 +214,14 @@ def load_corpus(
             f"{table.source}: expected rows of text and label, got none; the columns are "
             f"[{render_values(table.names)}]. Add rows."
         )
+    table = add_paths(table, (text_column, text_pair_column, label_column))
     columns, faults = _pick_columns(
         table, {"text": text_column, "pair": text_pair_column, "label": label_column}
     )
     faults = [*table.faults, *faults]
     texts = _check_texts(table, columns, "text", faults)
     pairs = _check_texts(table, columns, "pair", faults)
-    labels, names = _encode_labels(table, columns.get("label"), known, faults)
+    labels, names = encode_labels(table, columns.get("label"), known, faults)
     if faults:
         raise InputError.from_faults(table.source, faults)
     return Corpus(
@@ -270,7 +264,7 @@ def _rename_labels(corpus: Corpus, known: tuple[str, ...] | None) -> Corpus:
         row_lines=corpus.row_lines,
     )
     faults: list[str] = []
-    labels, names = _encode_labels(table, "label", known, faults)
+    labels, names = encode_labels(table, "label", known, faults)
     if faults:
         raise InputError.from_faults(corpus.source, faults)
     return replace(corpus, labels=labels, label_names=names)
@@ -282,7 +276,7 @@ def _pick_columns(table: Table, asked: dict[str, str | None]) -> tuple[dict[str,
     columns = {role: name for role, name in asked.items() if name is not None}
     faults = [
         f"{_FLAGS[role]}: expected one of the columns [{present}], got {render_value(name)}."
-        + (render_nearest(name, table.names) or " Name one of them.")
+        + (render_nearest(name, table.names) or suggest_paths(table) or " Name one of them.")
         for role, name in columns.items()
         if name not in table.names
     ]
@@ -308,6 +302,8 @@ def _pick_columns(table: Table, asked: dict[str, str | None]) -> tuple[dict[str,
                 f"columns [{present}]. Name one with {_FLAGS[role]}"
                 + (f" (and {_FLAGS['pair']} for pairs)" if role == "text" else "")
                 + (", or add a header line if there is none." if table.has_header else ".")
+                + suggest_paths(table)
+                + (suggest_labels(table, columns.get("text")) if role == "label" else "")
             )
     return columns, faults
 
@@ -342,7 +338,7 @@ def _check_texts(table: Table, columns: dict[str, str], role: str, faults: list[
     if name not in table.names:
         return []
     values = table.load(name)
-    missing = [i for i, value in enumerate(values) if _is_missing(value)]
+    missing = [i for i, value in enumerate(values) if is_missing(value)]
     empty = [i for i, v in enumerate(values) if isinstance(v, str) and (not v or v.isspace())]
     other = sorted({i for i, v in enumerate(values) if not isinstance(v, str)} - set(missing))
     column = f"column {render_value(name)}"
@@ -362,140 +358,37 @@ def _check_texts(table: Table, columns: dict[str, str], role: str, faults: list[
             f"{column}: expected text, got {came} in {table.render_rows(other)}. Name the column "
             f"with the texts by {_FLAGS[role]}, or turn the values into strings."
         )
-    if values and not (missing or other) and all(map(_NUMBER.fullmatch, values)):
+    if values and not (missing or other) and all(map(NUMBER.fullmatch, values)):
         warnings.warn(
             f"{table.source}, {column}: every text is a number. If that is not meant, name the "
             f"column with the texts by {_FLAGS[role]}.",
             stacklevel=3,
         )
     replace_surrogates(values, f"{table.source}, {column}", table.render_row)
+    warn_of_odd_texts(values, table, column)
     return values
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
+def warn_of_odd_texts(values: Sequence[Any], table: Table, column: str) -> None:
+    """Say which texts are words for nothing, and which hold control characters.
 
-
-def _encode_labels(
-    table: Table, column: str | None, given: tuple[str, ...] | None, faults: list[str]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels as positions in the label names; what is wrong with them is added to `faults`."""
-    nothing = np.zeros(0, dtype=np.int64), given or ()
-    if column not in table.names:
-        return nothing
-    values, class_names = table.load(column), table.class_names.get(column)
-    if class_names:
-        values = [_name_class(value, class_names) for value in values]
-    subject, earlier = f"column {render_value(column)}", len(faults)
-    replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
-    missing = {i for i, v in enumerate(values) if _is_missing(v) or not str(v).strip()}
-    present = [i for i in range(len(values)) if i not in missing]
-    if missing:
-        faults.append(
-            f"{subject}: expected a label in every row, got none in "
-            f"{table.render_rows(sorted(missing))}. Fill in or remove these rows."
-        )
-    kinds = _find_kinds(values, present)
-    if not any(kinds.keys() <= allowed for allowed in _ALLOWED_KINDS):
-        came = [f"{k} {render_value(values[i])} in {table.render_row(i)}" for k, i in kinds.items()]
-        faults.append(
-            f"{subject}: expected labels of one kind (integers, whole floats, booleans or "
-            f"strings), got {', '.join(came)}. Give every row one label of the same kind."
-        )
-        return nothing
-    firsts: dict[Any, int] = {}
-    for position in present:
-        firsts.setdefault(values[position], position)
-    names = given or class_names or _collect_names(firsts, f"{table.source}, {subject}")
-    codes = _match_labels(firsts, names)
-    if len(present) >= 20 and len(firsts) > len(present) / 2:
-        warnings.warn(
-            f"{table.source}, {subject}: {len(firsts)} labels in {len(present)} rows. If that is "
-            "not meant, name the column with the labels by --label-column.",
-            stacklevel=3,
-        )
-    unknown = [label for label in firsts if label not in codes]
-    came = [f"{render_value(v)} first in {table.render_row(firsts[v])}" for v in unknown[:LISTED]]
-    if unknown and given is None and class_names is None:
-        faults.append(
-            f"{subject}: expected whole numbers or names as labels, got "
-            f"{render_list(came, len(unknown))}. Turn scores into classes, or name another column "
-            "by --label-column."
-        )
-    elif unknown:
-        faults.append(
-            f"{subject}: expected one of the known labels {render_values(names)}, got "
-            f"{render_list(came, len(unknown))}. Remove the rows with other labels, or train with "
-            "them too."
-        )
-    elif given is None and len(set(codes.values())) == 1:
-        (only, *_) = firsts
-        faults.append(
-            f"{subject}: expected two or more classes, got only {render_value(only)}. "
-            "Add rows of another class, or name another column by --label-column."
-        )
-    if len(faults) > earlier:
-        return nothing
-    return np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values)), names
-
-
-def _name_class(value: Any, class_names: Sequence[str]) -> Any:
-    """The name of a `ClassLabel` value; -1 is how data sets say that there is no label."""
-    if not isinstance(value, int) or value == -1:
-        return None if value == -1 else value
-    beyond = f"{value} (beyond its {len(class_names)} class names)"
-    return class_names[value] if 0 <= value < len(class_names) else beyond
-
-
-def _find_kinds(values: Sequence[Any], present: Sequence[int]) -> dict[str, int]:
-    """The first row of each kind of label; what is no label goes by the name of its type."""
-    kinds: dict[str, int] = {}
-    for position in present:
-        value = values[position]
-        kind = next((kind for kind, types in _KINDS.items() if isinstance(value, types)), None)
-        kinds.setdefault(kind or type(value).__name__, position)
-    return kinds
-
-
-def _collect_names(labels: Collection[Any], subject: str) -> tuple[str, ...]:
-    """Numbers sorted by value, anything else by alphabet; scores such as 1.5 are left out."""
-    names = {_name_label(label) for label in labels}
-    numbers = sorted(filter(_WHOLE.fullmatch, names), key=int)
-    if all(isinstance(label, str) for label in labels):
-        are_numbers = all(map(_NUMBER.fullmatch, names))
-        if numbers and not are_numbers:
+    Args:
+        values: N values of the column.
+        table: Names the rows.
+        column: As messages call it.
+    """
+    for said, odd in (
+        ("a word for nothing is the whole text", _is_word_for_nothing),
+        ("there are control characters in the text", _CONTROL.search),
+    ):
+        rows = [i for i, v in enumerate(values) if isinstance(v, str) and odd(v)]
+        if rows:
             warnings.warn(
-                f"{subject}: some labels are numbers ({render_values(numbers)}) and some are "
-                "words, all taken as names. If that is not meant, correct the labels.",
+                f"{table.source}, {column}: {said} in {table.render_rows(rows)}. It is read as it "
+                "stands. Mend these rows at their source if that is not meant.",
                 stacklevel=4,
             )
-    else:
-        are_numbers = not any(isinstance(label, bool | np.bool_) for label in labels)
-    return tuple(numbers if are_numbers else sorted(map(str, labels)))
 
 
-def _match_labels(labels: Collection[Any], names: Sequence[str]) -> dict[Any, int]:
-    """Label to position: by name; else integers by position; a label that fits neither is absent.
-
-    A number is a position only where no name is a number, so that labels 0 to 2 are never taken
-    for positions among the names "1" to "3".
-    """
-    positions = {name: position for position, name in enumerate(names)}
-    if not any(map(_WHOLE.fullmatch, names)):
-        positions = {str(position): position for position in range(len(names))} | positions
-    codes: dict[Any, int] = {}
-    for label in labels:
-        number = str(int(label)) if isinstance(label, bool | np.bool_) else _name_label(label)
-        code = positions.get(str(label), positions.get(number))
-        if code is not None:
-            codes[label] = code
-    return codes
-
-
-def _name_label(label: Any) -> str:
-    """`1`, `1.0`, `"1"` and `"1.0"` are all the label "1"."""
-    text = str(label)
-    if isinstance(label, float | np.floating):
-        return str(int(label)) if float(label).is_integer() else text
-    whole, _, fraction = text.partition(".")
-    return whole if _NUMBER.fullmatch(text) and not fraction.strip("0") else text
+def _is_word_for_nothing(text: str) -> bool:
+    return text.strip().casefold() in _WORDS_FOR_NOTHING

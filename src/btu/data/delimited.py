@@ -26,22 +26,30 @@ class _Delimited:
     quote_fault: str = ""
 
 
+_OTHER_MARKS = {";": "semicolon", "\t": "tab"}
+
+
 def load_csv(path: Path, source: str) -> Table:
-    """Rows with commas between the fields, quoted where a field holds one."""
+    """Rows with commas between the fields, quoted where a field holds one.
+
+    Spreadsheets write semicolons in half of Europe: where the header has no comma but semicolons
+    (or tabs), and every row has as many of them, these divide the columns.
+    """
     parsed = _parse(path, ",", csv.QUOTE_MINIMAL)
-    other = next((mark for mark in ";\t" if mark in "".join(parsed.header)), None)
-    if len(parsed.header) == 1 and other is not None:
-        mark, remedy = (
-            ("tabs", "rename it to .tsv")
-            if other == "\t"
-            else ("semicolons", "write it again with commas")
-        )
-        raise InputError(
-            f"{source}, line 1: expected a header with commas between the columns, got the single "
-            f"column {render_value(parsed.header[0])} with {mark} in it. If {mark} divide the "
-            f"columns, {remedy}."
-        )
-    return _to_table(parsed, source, "comma")
+    header = "".join(parsed.header)
+    mark = next((mark for mark in _OTHER_MARKS if mark in header), None)
+    if len(parsed.header) > 1 or mark is None:
+        return _to_table(parsed, source, "comma")
+    other = _parse(path, mark, csv.QUOTE_MINIMAL)
+    if not other.ragged and not other.quote_fault:
+        return _to_table(other, source, _OTHER_MARKS[mark])
+    marks = f"{_OTHER_MARKS[mark]}s"
+    remedy = "rename it to .tsv" if mark == "\t" else "quote fields that hold one"
+    raise InputError(
+        f"{source}, line 1: expected a header with commas between the columns, got the single "
+        f"column {render_value(parsed.header[0])} with {marks} in it, which do not divide every "
+        f"row into {len(other.header)} fields. If {marks} divide the columns, {remedy}."
+    )
 
 
 def load_tsv(path: Path, source: str) -> Table:

@@ -23,20 +23,57 @@ from btu.support.errors import InputError
 
 
 def load_json(path: Path, source: str) -> Table:
-    """One object a line; in a .json file also one array of objects."""
+    """One object a line; in a .json file also an array of objects, or an object of columns."""
     if path.suffix.lower() == ".json":
         text = path.read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("["):
-            try:
-                return _collect_objects(source, ((None, item) for item in _parse_json(text)))
-            except ValueError as error:
-                raise InputError(
-                    f"{source}: expected one JSON array of objects, got invalid JSON ({error}). "
-                    "Repair it, or write one object a line."
-                ) from error
+            return _collect_objects(source, _number(_parse_whole(text, source)))
+        whole = _try_json(text)
+        if isinstance(whole, dict) and (table := _read_object(whole, source)) is not None:
+            return table
     with path.open(encoding="utf-8-sig", newline="\n") as stream:
         lines = ((n, line) for n, line in enumerate(stream, start=1) if line.strip())
         return _collect_objects(source, ((n, _try_json(line)) for n, line in lines))
+
+
+def _parse_whole(text: str, source: str) -> Any:
+    try:
+        return _parse_json(text)
+    except ValueError as error:
+        raise InputError(
+            f"{source}: expected one JSON array of objects, got invalid JSON ({error}). "
+            "Repair it, or write one object a line."
+        ) from error
+
+
+def _number(items: Iterable[Any]) -> Iterable[tuple[int | None, Any]]:
+    return ((None, item) for item in items)
+
+
+def _read_object(whole: dict[str, Any], source: str) -> Table | None:
+    """A file that is one object: its columns, or the one list of rows that it holds.
+
+    None where it is a row by itself.
+    """
+    lists = {name: value for name, value in whole.items() if isinstance(value, list)}
+    rows = [name for name, value in lists.items() if value and isinstance(value[0], dict)]
+    if len(rows) == 1 and len(lists) == 1:
+        return _collect_objects(source, _number(lists[rows[0]]))
+    if len(rows) > 1:
+        raise InputError(
+            f"{source}: expected one list of objects, got several: {render_values(rows)}. Write "
+            "the one with the rows into a file of its own."
+        )
+    if len(lists) == len(whole) > 1 and len(set(map(len, lists.values()))) == 1:
+        names = tuple(lists)
+        return Table(source, names, len(lists[names[0]]), lists.__getitem__)
+    if len(lists) == len(whole) > 1:
+        lengths = ", ".join(f"{len(v)} in {render_value(name)}" for name, v in lists.items())
+        raise InputError(
+            f"{source}: expected as many values in every column, got {lengths}. Check that all "
+            "come from the same rows."
+        )
+    return None
 
 
 def _collect_objects(source: str, items: Iterable[tuple[int | None, Any]]) -> Table:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from btu.data.compressed import ENDINGS, unpack
 from btu.data.delimited import load_csv, load_tsv
+from btu.data.fasttext import load_fasttext
 from btu.data.formats import load_json, load_parquet, read_arrow
 from btu.data.table import Table, find_duplicates, render_nearest, render_value, render_values
 from btu.support.errors import InputError
 
-_FILE_NAME = re.compile(r".*\.(csv|tsv|jsonl?|parquet|txt|xlsx?|gz|zip|arrow|feather)", re.I)
+_FILE_NAME = re.compile(
+    r".*\.(csv|tsv|jsonl?|parquet|txt|ft|xlsx?|gz|bz2|xz|zst|zip|arrow|feather)", re.I
+)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -74,15 +79,25 @@ def _load_path(given: str, split: str | None) -> Table:
 
 
 def _load_file(path: Path, source: str) -> Table:
+    if path.suffix.lower() in ENDINGS and path.stat().st_size:
+        with unpack(path, source) as inside:
+            return _keep(_load_file(inside, source))
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{source}: expected a file that ends in {', '.join(_READERS)}, got "
-            f"{render_value(path.suffix)}. Convert it, or rename it if only the name is wrong."
+            f"{source}: expected a file that ends in {', '.join(_READERS)} (or one of these "
+            f"compressed: {', '.join(ENDINGS)}), got {render_value(path.suffix)}. Convert it, "
+            "or rename it if only the name is wrong."
         )
     if path.stat().st_size == 0:
         raise InputError(f"{source}: expected rows of text and label, got an empty file (0 bytes).")
     return reader(path, source)
+
+
+def _keep(table: Table) -> Table:
+    """The table with all its columns in memory, for a file that goes away."""
+    columns = {name: table.load(name) for name in dict.fromkeys(table.names)}
+    return replace(table, load=columns.__getitem__)
 
 
 def _load_folder(path: Path, source: str, split: str | None) -> Table:
@@ -221,4 +236,6 @@ _READERS: dict[str, Callable[[Path, str], Table]] = {
     ".jsonl": load_json,
     ".json": load_json,
     ".parquet": load_parquet,
+    ".txt": load_fasttext,
+    ".ft": load_fasttext,
 }

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from btu.data.readers import load_columns
 from btu.data.table import render_value, replace_surrogates
 from btu.support.errors import InputError
-from btu.support.folders import replace_file
+from btu.support.folders import check_output_file, replace_file
 
 
 def check_rows_path(path: str | os.PathLike[str]) -> None:
@@ -35,14 +35,14 @@ def write_rows(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any]
     """Write columns of equal length as CSV, TSV, JSON Lines or Parquet, by the file's suffix.
 
     The old file stands whole until the new one is on the disk. CSV and TSV quote every text, so
-    that `load_corpus` reads back exactly what was written.
+    that `load_corpus` reads back exactly what was written. A folder that is missing is made.
 
     Args:
         path: Ends in .csv, .tsv, .jsonl or .parquet.
         columns: Name to values.
 
     Raises:
-        InputError: The suffix is another one, the folder is missing or the lengths differ.
+        InputError: The suffix is another one, it is a folder, or the lengths differ.
     """
     target = Path(os.path.realpath(Path(path).expanduser()))
     writer = _WRITERS.get(target.suffix.lower())
@@ -51,9 +51,7 @@ def write_rows(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any]
             f"{path}: expected a name that ends in {', '.join(_WRITERS)}, got "
             f"{render_value(target.suffix)}. Choose one of these formats."
         )
-    if target.is_dir() or not target.parent.is_dir():
-        came = "a folder" if target.is_dir() else "one in a folder that is not there"
-        raise InputError(f"{path}: expected the name of a file to write, got {came}. Correct it.")
+    check_output_file(target, overwrite=True)
     table = load_columns(columns, source=str(path))
     if table.faults:
         raise InputError.from_faults(str(path), table.faults)

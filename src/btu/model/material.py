@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.data.corpus import Corpus, load_corpus
@@ -19,6 +21,8 @@ from btu.model.embeddings import (
 )
 from btu.model.facts import ModelFacts
 from btu.model.tokens import TokenRows, tokenize_corpus
+
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ def load_material(
         model, label_names=corpus.label_names, tokenizer=tokenizer, seed=seed
     )
     max_length = min(max_length, longest_text(classifier, tokenizer))
+    rows = tokenize_corpus(corpus, tokenizer, max_length=max_length)
+    _warn_of_unknown_text(rows, tokenizer, f"{corpus.source}: the tokenizer of {model}")
     return Material(
         corpus=corpus,
         tokenizer=tokenizer,
-        rows=tokenize_corpus(corpus, tokenizer, max_length=max_length),
+        rows=rows,
         model=classifier,
         max_length=max_length,
         data_facts=describe_data(corpus, columns),
@@ -73,3 +79,17 @@ def load_material(
             vocabulary_size=len(embedding_weight(classifier)),
         ),
     )
+
+
+def _warn_of_unknown_text(
+    rows: TokenRows, tokenizer: PreTrainedTokenizerBase, subject: str
+) -> None:
+    marks = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    words = rows.token_ids[~np.isin(rows.token_ids, list(marks))]
+    unknown = np.mean(words == tokenizer.unk_token_id) if len(words) else 0.0
+    if unknown > _MOST:
+        warnings.warn(
+            f"{subject} does not know {unknown:.0%} of the text. Take a model that was trained on "
+            "this language.",
+            stacklevel=4,
+        )

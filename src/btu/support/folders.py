@@ -46,10 +46,11 @@ def check_output_folder(folder: str | Path, *, overwrite: bool) -> Path:
 
 
 def check_output_file(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse to write over a file, or into a folder that does not exist.
+    """Refuse early what `replace_file` would refuse: a folder that is missing is made then.
 
     Raises:
-        InputError: The file exists and `overwrite` is False; it is a folder; its folder is missing.
+        InputError: The file exists and `overwrite` is False; it is a folder; a folder above it is
+            a file, or cannot be written to.
     """
     target = Path(path)
     if target.is_dir():
@@ -58,17 +59,24 @@ def check_output_file(path: str | Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{path}: expected a new output file, found one. Name another, or give --overwrite."
         )
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"{path}: expected an existing folder to write into. Make it first.")
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"{path}: expected a folder above it, found the file {above}.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path}: expected a folder that can be written to, got {above}, which cannot. Name "
+            "another one, or change its permissions."
+        )
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, put in the old one's place only when it is whole and on the disk.
 
-    A link stays one: the file that it points to is replaced.
+    A link stays one: the file that it points to is replaced. A folder that is missing is made.
     """
     path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with scratch.open("xb") as file:
