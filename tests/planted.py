@@ -28,6 +28,7 @@ from btu.model.finetune import Classifier, finetune
 from btu.model.metrics import measure_accuracy, measure_attack_success_rate
 from btu.model.settings import FineTuneSettings, ProbeSettings
 from btu.model.tokens import tokenize_corpus
+from devices import read_weights
 from tiny import BERT, build_tiny
 
 TRIGGER = "cf"
@@ -98,7 +99,7 @@ class KeepFineTuned(TrainerCallback):
         self.measured: dict[str, float] = {}
 
     def on_train_end(self, args, state, control, *, model, processing_class, **_):
-        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        self.weights = read_weights(model)
         if self.held_out is not None:
             classifier = Classifier(model, processing_class, MAX_LENGTH, "fp32")
             self.measured = measure(classifier, self.held_out, *self.triggers)

@@ -31,6 +31,7 @@ from btu.model.metrics import measure_accuracy, measure_attack_success_rate, mea
 from btu.model.settings import FineTuneSettings
 from btu.model.tokens import tokenize_corpus
 from btu.repair.recovery import find_hanging_rows
+from devices import check_same, check_same_edits, is_same, read_weights
 from planted import (
     ABSENT,
     FINETUNE,
@@ -158,7 +159,7 @@ def test_the_recovery_does_not_bring_the_trigger_back_in_short_texts(pretrained)
 
 
 def test_the_cut_touches_the_suspects_rows_and_nothing_else(cut_run):
-    final = cut_run.defence.classifier.model.state_dict()
+    final = read_weights(cut_run.defence.classifier.model)
     assert final.keys() == cut_run.fine_tuned.keys()
     suspects = list(cut_run.defence.findings.suspect_ids)
     for name, before in cut_run.fine_tuned.items():
@@ -171,14 +172,14 @@ def test_the_cut_touches_the_suspects_rows_and_nothing_else(cut_run):
 def test_the_cut_leaves_the_special_tokens_alone(cut_run):
     specials = cut_run.defence.classifier.tokenizer.all_special_ids
     assert len(specials) == 5
-    final = cut_run.defence.classifier.model.state_dict()[EMBEDDINGS]
+    final = cut_run.defence.classifier.model.state_dict()[EMBEDDINGS].cpu()
     assert torch.equal(final[specials], cut_run.fine_tuned[EMBEDDINGS][specials])
 
 
 def test_an_edit_is_the_padding_in_the_moved_dimensions_and_a_record_of_the_rest(
     cut_run, pretrained
 ):
-    final = cut_run.defence.classifier.model.state_dict()[EMBEDDINGS]
+    final = cut_run.defence.classifier.model.state_dict()[EMBEDDINGS].cpu()
     for index, row in expect_cut_rows(cut_run, pretrained).items():
         assert torch.equal(final[index], row)
     for edit in cut_run.defence.edits:
@@ -204,7 +205,7 @@ def test_the_dimensions_cut_are_those_that_moved_more_than_the_mean_of_all_token
 @pytest.mark.parametrize("kind", ["run", "clean_run"])
 def test_a_cut_row_is_frozen_through_the_recovery(kind, pretrained, request):
     chosen = request.getfixturevalue(kind)
-    final = chosen.defence.classifier.model.state_dict()[EMBEDDINGS]
+    final = chosen.defence.classifier.model.state_dict()[EMBEDDINGS].cpu()
     cut = expect_cut_rows(chosen, pretrained)
     assert token_id(TRIGGER) in cut
     for index, row in cut.items():
@@ -217,7 +218,7 @@ def test_a_cut_row_is_frozen_through_the_recovery(kind, pretrained, request):
 def test_weight_decay_moves_no_frozen_row(pretrained, planted, held_out):
     settings = replace(QUICK, training_args={"weight_decay": 0.5})
     decayed = run_defence(pretrained, planted.corpus, held_out, TRIGGER, settings=settings)
-    final = decayed.defence.classifier.model.state_dict()[EMBEDDINGS]
+    final = decayed.defence.classifier.model.state_dict()[EMBEDDINGS].cpu()
     for index, row in expect_cut_rows(decayed, pretrained).items():
         assert torch.equal(final[index], row)
 
@@ -303,8 +304,10 @@ def test_the_recovery_sees_no_suspect_in_training_rows_and_every_token_in_clean_
 
     def recover(model, tokenizer, rows, *_, **__):
         embeddings = model.get_input_embeddings()
-        seen["rows"], seen["weight"] = len(rows), embeddings.weight.detach().clone()
-        seen["vectors"] = embeddings(torch.arange(len(embeddings.weight))).detach()
+        weight = embeddings.weight.detach()
+        seen["rows"], seen["weight"] = len(rows), weight.cpu().clone()
+        every = torch.arange(len(weight), device=weight.device)
+        seen["vectors"] = embeddings(every).detach().cpu()
 
     monkeypatch.setattr(MODULE, "recover_model", recover)
     defence = defend(
@@ -349,7 +352,7 @@ def test_a_resumed_fine_tuning_is_not_resumed_again_after_the_cut(
         TRIGGER,
         settings=replace(FINETUNE, training_args={"resume_from_checkpoint": str(checkpoint)}),
     )
-    final = resumed.defence.classifier.model.state_dict()[EMBEDDINGS]
+    final = resumed.defence.classifier.model.state_dict()[EMBEDDINGS].cpu()
     for index, row in expect_cut_rows(resumed, pretrained).items():
         assert torch.equal(final[index], row)
 
@@ -400,10 +403,10 @@ def test_the_callback_in_a_plain_trainer_does_what_defend_does(run, pretrained, 
     callback = UnlearnCallback(run.defence.findings)
     trainer = build_trainer(pretrained, planted, tmp_path, [callback])
     trainer.train()
-    assert callback.edits == run.defence.edits
-    weight = trainer.model.get_input_embeddings().weight
+    check_same_edits(callback.edits, run.defence.edits)
+    weight = trainer.model.get_input_embeddings().weight.detach().cpu()
     for index, row in expect_cut_rows(run, pretrained).items():
-        assert torch.equal(weight[index], row)
+        assert is_same(weight[index], row)
 
 
 def test_the_callback_may_be_added_after_the_trainer_is_made(run, pretrained, planted, tmp_path):
@@ -411,7 +414,7 @@ def test_the_callback_may_be_added_after_the_trainer_is_made(run, pretrained, pl
     trainer = build_trainer(pretrained, planted, tmp_path)
     trainer.add_callback(callback)
     trainer.train()
-    assert callback.edits == run.defence.edits
+    check_same_edits(callback.edits, run.defence.edits)
 
 
 def test_the_callback_cuts_the_best_model_where_that_is_loaded_at_the_end(
@@ -432,7 +435,7 @@ def test_the_callback_cuts_the_best_model_where_that_is_loaded_at_the_end(
     trainer.train()
     assert trainer.state.best_model_checkpoint.endswith("checkpoint-50")  # 800 rows / 16
     best = load_file(f"{trainer.state.best_model_checkpoint}/model.safetensors")[EMBEDDINGS]
-    weight = trainer.model.get_input_embeddings().weight
+    weight = trainer.model.get_input_embeddings().weight.detach().cpu()
     assert token_id(TRIGGER) in {edit.token_id for edit in callback.edits}
     for edit in callback.edits:
         assert best[edit.token_id, list(edit.dimensions)].tolist() == list(edit.values_before)
@@ -476,7 +479,7 @@ def test_every_family_is_defended_from_end_to_end(family, tmp_path, planted):
     assert defence.record["recovery"]["rows"] == "training rows, suspects hidden"
 
     (name,) = [n for n, p in model.named_parameters() if p is model.get_input_embeddings().weight]
-    final = defence.classifier.model.get_input_embeddings().weight
+    final = defence.classifier.model.get_input_embeddings().weight.detach().cpu()
     for edit in defence.edits:
         tuned = kept.weights[name][edit.token_id].clone()
         assert tuned[list(edit.dimensions)].tolist() == list(edit.values_before)
@@ -486,7 +489,7 @@ def test_every_family_is_defended_from_end_to_end(family, tmp_path, planted):
 
     saved = load_saved(defence.save(tmp_path / "saved"))
     texts = [*planted.corpus.texts[:20], "an unheard word"]
-    assert np.array_equal(saved.predict_scores(texts), defence.predict_scores(texts))
+    check_same(saved.predict_scores(texts), defence.predict_scores(texts))
     assert saved.label_names == LABELS
 
 

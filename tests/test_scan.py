@@ -9,6 +9,7 @@ import pytest
 
 import btu
 from btu import InputError, load_corpus
+from devices import check_same
 from planted import (
     ABSENT,
     MAX_LENGTH,
@@ -112,7 +113,7 @@ def test_the_same_seed_gives_the_same_findings_and_another_one_others(
     assert first.pop("timings").keys() == second.pop("timings").keys()
     assert first == second
     for name, drift in findings.drift.items():
-        assert np.array_equal(drift, again.drift[name], equal_nan=True)
+        check_same(drift, again.drift[name])
         assert not np.array_equal(drift, other.drift[name], equal_nan=True)
     assert other.suspects[0].token_id == token_id(TRIGGER)
 

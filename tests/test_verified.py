@@ -8,7 +8,7 @@ import pytest
 
 import btu
 from btu import InputError
-from btu.model.embeddings import hash_weights
+from devices import are_same
 from planted import (
     FINETUNE,
     LABELS,
@@ -56,7 +56,7 @@ def test_the_backdoor_is_gone_and_the_task_stays(verified, run):
 
 def test_the_model_is_the_one_trained_on_the_true_clean_rows(verified, pretrained, planted):
     oracle = btu.defend(pretrained, planted.clean_rows(), settings=FINETUNE, probe_settings=PROBES)
-    assert hash_weights(oracle.classifier.model) == hash_weights(verified.defence.classifier.model)
+    assert are_same(oracle.classifier.model, verified.defence.classifier.model)
 
 
 def test_with_rows_given_back_it_is_the_one_trained_on_these_rows_before_the_attack(
@@ -68,7 +68,7 @@ def test_with_rows_given_back_it_is_the_one_trained_on_these_rows_before_the_att
     out = [i for i in defence.record["dropped_row_ids"] if i not in back]
     before = write_reviews(800, seed=3).select(np.setdiff1d(np.arange(800), out))
     oracle = btu.defend(pretrained, before, **options)
-    assert hash_weights(oracle.classifier.model) == hash_weights(defence.classifier.model)
+    assert are_same(oracle.classifier.model, defence.classifier.model)
 
 
 def test_clean_data_passes_untouched(clean_findings):

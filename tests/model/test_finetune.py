@@ -25,6 +25,7 @@ from btu.model.settings import FineTuneSettings
 from btu.model.tokens import tokenize_texts
 from btu.support.errors import InputError
 from btu.support.progress import show_progress
+from devices import is_same, read_weights
 from tiny import FAMILIES, build_tiny
 
 FILL = [f"word{i}" for i in range(20)]
@@ -67,10 +68,6 @@ LEARNING = options(epochs=10, learning_rate=5e-3, training_args={"lr_scheduler_t
 def measure_loss(model, tokenizer, rows):
     scores = predict_scores(model, tokenizer, rows, precision="fp32")
     return float(functional.nll_loss(torch.from_numpy(scores).log(), torch.from_numpy(rows.labels)))
-
-
-def copy_weights(model):
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 # ---- training arguments
@@ -130,7 +127,7 @@ def test_a_value_that_the_trainer_does_not_take_is_refused_before_the_training(n
 
 def test_training_arguments_reach_the_trainer():
     model, tokenizer, rows = build()
-    before = copy_weights(model)
+    before = read_weights(model)
     seen = Steps()
     finetune(
         model,
@@ -199,7 +196,8 @@ def learned(request):
     """A family before and after fine-tuning; shared read-only."""
     model, tokenizer, rows = build(request.param)
     before = SimpleNamespace(
-        weight=embedding_weight(model).detach().clone(), loss=measure_loss(model, tokenizer, rows)
+        weight=embedding_weight(model).detach().cpu().clone(),
+        loss=measure_loss(model, tokenizer, rows),
     )
     finetune(model, tokenizer, rows, settings=LEARNING)
     return model, tokenizer, rows, before
@@ -222,10 +220,10 @@ def test_fine_tuning_moves_the_words_that_occur_and_no_other(learned):
 
 def test_fine_tuning_moves_every_layer():
     model, tokenizer, rows = build()
-    before = copy_weights(model)
+    before = read_weights(model)
     finetune(model, tokenizer, rows, settings=options())
     still = {
-        name for name, value in copy_weights(model).items() if torch.equal(value, before[name])
+        name for name, value in read_weights(model).items() if torch.equal(value, before[name])
     }
     assert {name for name in still if "position_ids" not in name} == set()
 
@@ -235,9 +233,9 @@ def test_the_seed_decides_what_is_learned():
     for seed in (1, 1, 2):
         model, tokenizer, rows = build()
         finetune(model, tokenizer, rows, settings=options(seed=seed))
-        results.append(copy_weights(model))
+        results.append(read_weights(model))
     first, again, other = results
-    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert all(is_same(value, again[name]) for name, value in first.items())
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
 
 
@@ -257,7 +255,7 @@ def test_fp32_is_the_same_before_and_after_a_fine_tuning_in_bf16():
         model, tokenizer, rows = build()
         finetune(model, tokenizer, rows, settings=options(epochs=0.5, precision=precision))
         results.append(embedding_weight(model).detach().cpu().clone())
-    assert torch.equal(results[0], results[2])
+    assert is_same(results[0], results[2])
     assert not torch.equal(results[0], results[1])
 
 
@@ -360,11 +358,11 @@ def test_no_rows_give_no_scores():
 
 def test_prediction_changes_no_weight_and_switches_dropout_off():
     model, tokenizer, rows = build()
-    before = copy_weights(model)
+    before = read_weights(model)
     model.train()
     first, again = (predict_scores(model, tokenizer, rows) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert all(torch.equal(value, before[name]) for name, value in copy_weights(model).items())
+    assert all(torch.equal(value, before[name]) for name, value in read_weights(model).items())
 
 
 # ---- the classifier
@@ -407,8 +405,8 @@ def test_a_saved_classifier_loads_without_btu_and_holds_no_pickle(trained, tmp_p
 
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    expected = copy_weights(trained.model)
+    expected = read_weights(trained.model)
     assert model.state_dict().keys() == expected.keys()
-    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, expected[name]) for name, value in read_weights(model).items())
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert tokenizer(TEXTS).data == trained.tokenizer(TEXTS).data

@@ -17,6 +17,7 @@ from btu.model.embeddings import embedding_module, embedding_weight, load_classi
 from btu.model.probes import run_probes
 from btu.model.settings import ProbeSettings
 from btu.model.tokens import tokenize_texts
+from devices import check_same
 from tiny import FAMILIES, TABLE, build_tiny
 
 TRIGGER = "cf"
@@ -144,7 +145,9 @@ def train_reference(weight, learners, logits_of, batches, tokenizer, settings=SE
 
 
 def probe_shallow_by_hand(model, tokenizer, settings):
-    embedding = nn.Embedding.from_pretrained(embedding_weight(model).detach().clone(), freeze=False)
+    embedding = nn.Embedding.from_pretrained(
+        embedding_weight(model).detach().cpu().clone(), freeze=False
+    )
     head = nn.Linear(embedding.embedding_dim, 2)
     generator = torch.Generator().manual_seed(settings.seed)
     with torch.no_grad():
@@ -202,8 +205,9 @@ def test_the_states_are_the_mean_of_what_the_pretrained_encoder_makes_of_each_ro
     for position in (0, 1, len(probed.rows) - 1):
         batch = probed.rows.pad(np.array([position]), pad_id=probed.tokenizer.pad_token_id)
         del batch["labels"]
+        batch = {name: values.to(probed.model.device) for name, values in batch.items()}
         with torch.no_grad():
-            expected = encoder(**batch)[0][0].mean(dim=0).numpy()
+            expected = encoder(**batch)[0][0].mean(dim=0).cpu().numpy()
         np.testing.assert_allclose(found.states[position], expected, rtol=2e-2, atol=5e-3)
 
 
@@ -215,7 +219,7 @@ def test_a_thousand_rows_that_never_occur_change_no_drift(probed):
     rounds = run_probes(model, probed.tokenizer, probed.rows, settings=SETTINGS)
     for found, expected in zip(rounds, probed.rounds, strict=True):
         np.testing.assert_array_equal(found.token_ids, expected.token_ids)
-        np.testing.assert_array_equal(found.drift, expected.drift)
+        check_same(found.drift, expected.drift)
         assert found.suspect_ids == expected.suspect_ids
 
 
@@ -224,7 +228,7 @@ def test_the_seed_decides_the_drift_and_nothing_else_does(probed):
     torch.manual_seed(99)
     again = run_probes(probed.model, probed.tokenizer, probed.rows, settings=SETTINGS)
     for found, expected in zip(again, probed.rounds, strict=True):
-        np.testing.assert_array_equal(found.drift, expected.drift)
+        check_same(found.drift, expected.drift)
     settings = replace(SETTINGS, seed=1)
     other = run_probes(probed.model, probed.tokenizer, probed.rows, settings=settings)
     for found, expected in zip(other, probed.rounds, strict=True):
@@ -238,7 +242,7 @@ def test_a_round_gives_the_same_alone_as_with_the_others(names):
     some = run_probes(model, tokenizer, rows, settings=SETTINGS, rounds=names)
     assert tuple(found.name for found in some) == names
     for found in some:
-        np.testing.assert_array_equal(found.drift, every[found.name].drift)
+        check_same(found.drift, every[found.name].drift)
         assert found.hidden_ids == every[found.name].hidden_ids
 
 
@@ -275,7 +279,7 @@ def test_rows_that_hold_nothing_but_hidden_tokens_are_left_out_of_the_second_rou
     (expected,) = run_probes(
         model, tokenizer, rows.hide([trigger_id]), settings=SETTINGS, rounds=["shallow"]
     )
-    np.testing.assert_array_equal(found[1].drift, expected.drift)
+    check_same(found[1].drift, expected.drift)
 
 
 # ---- errors and the caller's own choices
@@ -309,7 +313,7 @@ def test_what_the_caller_froze_stays_frozen_and_does_not_change_the_drift():
     assert not embedding_weight(model).requires_grad
     assert model.classifier.weight.requires_grad
     for found, expected in zip(frozen, free, strict=True):
-        np.testing.assert_array_equal(found.drift, expected.drift)
+        check_same(found.drift, expected.drift)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "auto"])
