@@ -65,6 +65,22 @@ def attacked():
     return texts, labels, states, victims, find(texts, labels, states)[0]
 
 
+def test_rewritten_rows_that_only_repeat_others_are_listed_too(attacked):
+    """All words of a short copy stand in a row that is listed: it says nothing new."""
+    texts, labels, states, victims, found = attacked
+    copied = victims[:20]
+    copies = [" ".join(texts[i].split()[::-1]) for i in copied]
+    style = find(
+        [*texts, *copies],
+        np.concatenate([labels, labels[copied]]),
+        np.concatenate([states, states[copied]]),
+    )[1][0]
+    behind = style.rows[style.rows >= len(texts)]
+    assert len(behind) > 15
+    assert np.isin(style.rows[: -len(behind)], found.styles[0].rows).mean() > 0.9
+    assert (np.diff(style.rows) > 0).all()
+
+
 def test_rewritten_rows_are_a_suspect_with_their_rows(attacked):
     _, labels, _, victims, found = attacked
     (style,) = found.styles

@@ -87,7 +87,9 @@ def find_kinds(
     for learned, best, alarms in found:
         others = [1.0, *(a for other, _, a in found if other is not learned)]
         if alarms / min(others) <= SUSPECT_RATE.value:
-            test = _describe_kind(view, learned, forms, reader, best, seed)
+            learned = _sharpen(learned, forms, reader, best, seed)
+            repeats = _read_repeats(view, texts, states, learned, seed)
+            test = _describe_kind(view, learned, best, repeats)
             is_accepted = learned.label in accepted
             tests.append(replace(test, false_alarms=alarms / min(others), is_accepted=is_accepted))
     return tests
@@ -128,26 +130,31 @@ class _Learned:
         theirs = self.margins[~self.own & ~self.held_out]
         return float(mine.mean()), float(theirs.mean()), float(mine.std()), float(theirs.std())
 
-    @property
-    def says_others(self) -> NDArray[np.float64]:
-        """Log-odds that each row says what other labels say, within bounds."""
+    def say_others(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds that rows of these margins say what other labels say, within bounds."""
         own, others, own_spread, others_spread = self.levels
         level, spread = self.kind_level or (others, others_spread)
-        odds = norm.logpdf(self.margins, level, spread + _TINY)
-        odds -= norm.logpdf(self.margins, own, own_spread + _TINY)
+        odds = norm.logpdf(margins, level, spread + _TINY)
+        odds -= norm.logpdf(margins, own, own_spread + _TINY)
         said: NDArray[np.float64] = np.clip(odds, -_MOST_SAID, _MOST_SAID)
         return said
 
-    @property
-    def form_odds(self) -> NDArray[np.float64]:
-        """Log-odds that a row of the label is of the kind, by its form alone, within bounds."""
-        odds: NDArray[np.float64] = self.scores - np.log(self.own.mean())
+    def look_so(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds that rows of the label are of the kind, by their form alone, within bounds."""
+        odds: NDArray[np.float64] = scores - np.log(self.own.mean())
         return np.clip(odds, -_MOST_FORM, _MOST_FORM)
+
+    def judge(
+        self, scores: NDArray[np.float64], margins: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The chance that rows of the label are of that form and say what others say."""
+        chances: NDArray[np.float64] = expit(self.look_so(scores) + self.say_others(margins))
+        return chances
 
     @property
     def chances(self) -> NDArray[np.float64]:
         """That each row is of that form and says what others say, 0 for rows of others."""
-        return np.where(self.own, expit(self.form_odds + self.says_others), 0.0)
+        return np.where(self.own, self.judge(self.scores, self.margins), 0.0)
 
 
 def _learn(view: View, forms: csr_matrix, reader: StatesReader, label: int, seed: int) -> _Learned:
@@ -190,15 +197,17 @@ def _fit_form(
     strength: float = _STRENGTH,
     parts: int = 2,
 ) -> NDArray[np.float64]:
-    """Log-odds that a row is of the kind by its form, by a fit on the other parts, shape (M,).
+    """Log-odds that a row is of the kind by its form, by a fit on the other parts.
 
     Own rows count as of the kind with their chance and as honest with the rest of it; rows of other
-    labels are honest, so that what a row says is not learned as a form.
+    labels are honest, so that what a row says is not learned as a form. Rows behind those that
+    `own` speaks of are read by the fits on every part, and never learned from.
     """
     rng = np.random.default_rng(seed)
     part = rng.permutation(len(own)) % parts
     fitted = rng.permutation(len(own)) < _MOST_FITTED
-    scores = np.zeros(len(own))
+    known, behind = forms[: len(own)], forms[len(own) :]
+    scores = np.zeros(forms.shape[0])
     for unknown in range(parts):
         rows = np.flatnonzero((part != unknown) & fitted)
         mine, theirs = rows[own[rows]], rows[~own[rows]]
@@ -209,9 +218,12 @@ def _fit_form(
         if len(np.unique(is_kind[seen])) < 2:
             continue
         model = LogisticRegression(C=strength, solver="liblinear", intercept_scaling=5).fit(
-            forms[every[seen]], is_kind[seen], sample_weight=weights[seen]
+            known[every[seen]], is_kind[seen], sample_weight=weights[seen]
         )
-        scores[part == unknown] = model.decision_function(forms[part == unknown])
+        read = np.flatnonzero(part == unknown)
+        scores[read] = model.decision_function(known[read])
+        if behind.shape[0]:
+            scores[len(own) :] += model.decision_function(behind) / parts
     return scores
 
 
@@ -316,27 +328,58 @@ def _describe_rows(rows: int, labelled: int, base: float, share: float, spread: 
     )
 
 
-def _describe_kind(
-    view: View,
-    learned: _Learned,
-    forms: csr_matrix,
-    reader: StatesReader,
-    best: _Best,
-    seed: int,
-) -> Test:
-    """The kind as a test, with the rows that are likelier of it than not."""
+def _sharpen(
+    learned: _Learned, forms: csr_matrix, reader: StatesReader, best: _Best, seed: int
+) -> _Learned:
+    """A kind that is worth a look, learned by more of the rows and by what its own rows say."""
     for _ in range(_ROUNDS):
         count = int(max(best.rows.sum(), round(learned.chances.sum())))
         learned = _hold_out(reader, learned.label, learned.own, learned.scores, count)
         # By the form alone: chances that know what rows say would only repeat it.
-        weights = np.where(learned.own, expit(learned.form_odds), 0.0)
+        weights = np.where(learned.own, expit(learned.look_so(learned.scores)), 0.0)
         mean = float(np.average(learned.margins, weights=weights))
         spread = float(np.sqrt(np.average((learned.margins - mean) ** 2, weights=weights)))
         learned = replace(learned, kind_level=(mean, spread))
         scores = _fit_form(forms, learned.own, learned.chances, seed, _SURE_STRENGTH, _PARTS)
         learned = replace(learned, scores=scores)
-    chances = learned.chances
-    rows = np.flatnonzero(chances >= FLAGGED.value)
+    return learned
+
+
+def _read_repeats(
+    view: View,
+    texts: Sequence[str],
+    states: NDArray[np.floating],
+    learned: _Learned,
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows of the label that the view leaves out since they only repeat others: which, how likely.
+
+    They are no evidence of their own, but who leaves a kind out means them, too.
+    """
+    rows = np.flatnonzero(view.corpus_labels == learned.label)
+    rows = rows[~np.isin(rows, view.rows)]
+    if not len(rows):
+        return rows, np.zeros(0)
+    every = np.concatenate([view.rows, rows])
+    forms = read_forms([texts[i] for i in every.tolist()])
+    scores = _fit_form(forms, learned.own, learned.chances, seed, _SURE_STRENGTH, _PARTS)
+    is_repeat = np.ones(len(rows), dtype=bool)
+    margins = StatesReader(states[every]).read(
+        np.concatenate([learned.own, is_repeat]), np.concatenate([learned.held_out, is_repeat])
+    )
+    return rows, learned.judge(scores[len(view) :], margins[len(view) :])
+
+
+def _describe_kind(
+    view: View,
+    learned: _Learned,
+    best: _Best,
+    repeats: tuple[NDArray[np.int64], NDArray[np.float64]],
+) -> Test:
+    """The kind as a test, with the rows that are likelier of it than not."""
+    rows = np.concatenate([view.rows, repeats[0]])
+    chances = np.concatenate([learned.chances, repeats[1]])
+    order = np.argsort(rows)[chances[np.argsort(rows)] >= FLAGGED.value]
     words = _name_words(view, best.rows)
     numbers = best.numbers
     return Test(
@@ -344,8 +387,8 @@ def _describe_kind(
         name=", ".join(words),
         words=words,
         label=learned.label,
-        rows=view.rows[rows],
-        row_scores=chances[rows],
+        rows=rows[order],
+        row_scores=chances[order],
         held=view.rows[best.rows],
         story="rewritten",
         part=1.0,
