@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import btu
+from btu.report.cli import Format
 from btu.report.html import render_html
+from btu.report.views import VIEWS
 from planted import MAX_LENGTH, PROBES
 
 pytest_plugins = ["planted"]
@@ -42,3 +45,21 @@ def test_another_ending_and_a_file_that_is_there_are_refused(tmp_path):
     assert (tmp_path / "a.md").read_text() == "mine"
     btu.write_report(RECORD, tmp_path / "a.md", overwrite=True)
     assert "mine" not in (tmp_path / "a.md").read_text()
+
+
+def test_rows_and_a_card_are_views_like_the_others(tmp_path):
+    btu.write_report(RECORD, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text().startswith('"row",')
+    card = tmp_path / "README.md"
+    card.write_text("# My model\n")
+    btu.write_report(RECORD, card, format="card")
+    assert card.read_text().startswith("# My model\n")
+    assert "poison" in card.read_text().lower()
+    with pytest.raises(
+        btu.InputError, match=r"format: expected one of html, md.*Did you mean 'html'"
+    ):
+        btu.write_report(RECORD, tmp_path / "a.html", format="htm")
+
+
+def test_the_command_and_the_function_know_the_same_views():
+    assert get_args(Format) == ("terminal", *VIEWS)

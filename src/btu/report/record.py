@@ -71,7 +71,8 @@ def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     ]
     if faults:
         more = [f"and {len(faults) - 5} more"] if len(faults) > 5 else []
-        raise InputError.from_faults(str(file), [*faults[:5], *more])
+        remedy = "if another version of btu wrote it: make it anew by `btu scan` or `btu train`"
+        raise InputError.from_faults(str(file), [*faults[:5], *more, remedy])
     return record
 
 
