@@ -30,13 +30,15 @@ TRAINING = {
 TRAINING_FILES = {
     *("test_probes", "test_finetune", "test_defend", "test_verified", "test_restore"),
     *("test_guide", "test_defence_guide", "test_run", "test_store", "test_demo", "test_hostile"),
+    *("test_evaluate", "test_kinds"),
 }
 
 
 def pytest_collection_modifyitems(items):
     """Mark what trains, so that `make test-fast` leaves it out."""
     for item in items:
-        if item.path.stem in TRAINING_FILES or TRAINING & set(item.fixturenames):
+        is_rival = item.path.parent.name == "defences"
+        if is_rival or item.path.stem in TRAINING_FILES or TRAINING & set(item.fixturenames):
             item.add_marker(pytest.mark.trains)
 
 
