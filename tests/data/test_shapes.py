@@ -72,6 +72,19 @@ def test_names_beside_the_numbers_of_labels_are_used():
     assert load_corpus(columns).label_names == ("0", "1")
 
 
+def test_names_beside_keep_the_order_of_the_numbers_so_that_numbers_alone_mean_the_same():
+    named = load_corpus({"text": TEXTS, "label": (0, 1, 2, 1), "label_text": (*"zay", "a")})
+    assert named.label_names == ("z", "a", "y")
+    assert named.labels.tolist() == [0, 1, 2, 1]
+    numbers = load_corpus({"text": TEXTS, "label": (0, 1, 2, 1)}, label_names=named.label_names)
+    assert numbers.labels.tolist() == [0, 1, 2, 1]
+
+
+def test_labels_that_do_not_count_from_0_stay_numbers():
+    columns = {"text": TEXTS, "label": (1, 2, 3, 2), "label_text": (*"zay", "a")}
+    assert load_corpus(columns).label_names == ("1", "2", "3")
+
+
 def test_where_all_rows_bear_one_label_the_column_that_tells_them_apart_is_named():
     answers = ("accept", "reject", "accept", "reject")
     columns = {"text": TEXTS, "label": ["GOOD"] * 4, "answer": answers}

@@ -60,7 +60,7 @@ def encode_labels(
     values = _take_out_of_lists(values, table, subject, faults)
     values = _strip_labels(values, table, subject)
     if given is None and not class_names:
-        values = _name_by_column_beside(values, table, column)
+        values, class_names = _name_by_column_beside(values, table, column)
     replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
     missing = {i for i, v in enumerate(values) if is_missing(v) or not str(v).strip()}
     present = [i for i in range(len(values)) if i not in missing]
@@ -156,25 +156,36 @@ def _warn_of_near_labels(names: Sequence[str], subject: str) -> None:
         )
 
 
-def _name_by_column_beside(values: list[Any], table: Table, column: str) -> list[Any]:
-    """The names of `label_text` in place of numbers, where each label has one of its own."""
+def _name_by_column_beside(
+    values: list[Any], table: Table, column: str
+) -> tuple[list[Any], tuple[str, ...] | None]:
+    """The names of `label_text` in place of the numbers 0 to K-1, and the K names in their order.
+
+    A model that learns these names may be tested on rows that hold the numbers alone, which are
+    positions among its names: so the names keep the order of the numbers, and labels that do not
+    count from 0 stay numbers.
+    """
     beside = [f"{column}_{ending}" for ending in ("text", "name", "names")]
     other = next((name for name in beside if name in table.names), None)
-    numbers = all(is_missing(v) or isinstance(v, int) or NUMBER.fullmatch(str(v)) for v in values)
-    if other is None or not numbers:
-        return values
+    present = [v for v in values if not is_missing(v)]
+    kinds = int | str | float | np.number
+    if any(isinstance(v, bool) or not isinstance(v, kinds) for v in present):
+        return values, None
+    numbers = {v: _name_label(v) for v in present}
+    counted = {str(number) for number in range(len(set(numbers.values())))}
+    if other is None or set(numbers.values()) != counted:
+        return values, None
     names = table.load(other)
     pairs = {
-        (v, n)
+        (numbers[v], n.strip())
         for v, n in zip(values, names, strict=True)
-        if not is_missing(v) and isinstance(n, str) and n.strip()
+        if v in numbers and isinstance(n, str) and n.strip()
     }
-    labels = {v for v in values if not is_missing(v)}
-    is_one_to_one = len(pairs) == len({v for v, _ in pairs}) == len({n for _, n in pairs})
-    if not is_one_to_one or {v for v, _ in pairs} != labels:
-        return values
+    if not len(pairs) == len(counted) == len({k for k, _ in pairs}) == len({n for _, n in pairs}):
+        return values, None
     named = dict(pairs)
-    return [v if is_missing(v) else named[v].strip() for v in values]
+    ordered = tuple(named[str(number)] for number in range(len(named)))
+    return [named[numbers[v]] if v in numbers else v for v in values], ordered
 
 
 def suggest_labels(table: Table, taken: str | None) -> str:
