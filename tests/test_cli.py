@@ -575,6 +575,13 @@ def test_poison_refuses_what_it_cannot_do_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_option_in_quotes_stays_text(btu, test_csv, tmp_path):
+    path = tmp_path / "poisoned.csv"
+    options = ("--attack", "addsent", "--target", LABELS[1], "--option", "sentence='2024'")
+    assert btu("poison", test_csv, "--output", path, *options)[0] == 0
+    assert any(" 2024" in text or "2024 " in text for text in load_corpus(path).texts)
+
+
 def test_poison_writes_over_nothing(btu, test_csv, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_bytes(b"mine")

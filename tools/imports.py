@@ -1,8 +1,8 @@
 """The picture of the package's rooms and their imports, and how many there are.
 
-`python -m tools.imports` asks import-linter for the graph and graphviz to draw it (the extra
-`docs`, and the program `dot`); the counts go to `benchmark/results/imports.json`, from which
-docs/design.md is rendered.
+`python -m tools.imports` asks import-linter for the graph and graphviz to draw it (both are to be
+installed: import-linter beside this Python, and the program `dot`). The counts go to
+`benchmark/results/imports.json`, from which docs/design.md is rendered.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def train(
         seed=seed,
         training_args={
             **_read_training_args(training_args),
-            **_read_options("--training-arg", training_arg or []),
+            **_read_numbers(_read_options("--training-arg", training_arg or [])),
         },
     )
     with show_progress(enabled=not quiet):
@@ -491,6 +491,10 @@ def _read_training_args(path: Path | None) -> dict[str, Any]:
             f"{path}: expected names and values of TrainingArguments, got "
             f"{type(values).__name__}. Write one `name: value` a line."
         )
+    return _read_numbers(values)
+
+
+def _read_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _read_number(value) for name, value in values.items()}
 
 
@@ -510,7 +514,7 @@ def _read_options(flag: str, options: list[str]) -> dict[str, Any]:
 
     pairs = (option.split("=", 1) for option in options)
     try:
-        return {name.strip(): _read_number(yaml.safe_load(value)) for name, value in pairs}
+        return {name.strip(): yaml.safe_load(value) for name, value in pairs}
     except yaml.YAMLError as error:
         raise InputError(
             f"{flag}: expected a YAML value in {', '.join(options)}, got {error}."

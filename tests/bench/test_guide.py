@@ -1,8 +1,5 @@
 """The guide for a new attack, followed to the letter."""
 
-import importlib.util
-import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,29 +7,16 @@ import pytest
 
 from btu.attacks.registry import ATTACKS
 from btu.bench.run import run_benchmark
+from guides import load_module, read_blocks
 from toy_benchmark import build_toy
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-an-attack.md"
-
-
-def read_blocks(language: str) -> list[str]:
-    pattern = rf"^```{language}\n(.*?)^```$"
-    return re.findall(pattern, GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def load_module(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A file as a module of this name."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+GUIDE = "add-an-attack.md"
 
 
 @pytest.fixture
 def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Steps one and two."""
-    source, line, _ = read_blocks("python")
+    source, line, _ = read_blocks(GUIDE, "python")
     path = tmp_path / "echo.py"
     path.write_text(source, encoding="utf-8")
     module = load_module("btu.attacks.echo", path, monkeypatch)
@@ -52,7 +36,7 @@ def test_the_test_of_the_guide_passes(
     echo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "test_echo.py"
-    path.write_text(read_blocks("python")[2], encoding="utf-8")
+    path.write_text(read_blocks(GUIDE, "python")[2], encoding="utf-8")
     tests = [
         value
         for name, value in vars(load_module("test_echo", path, monkeypatch)).items()
@@ -65,7 +49,7 @@ def test_the_test_of_the_guide_passes(
 
 def test_the_experiment_of_the_guide_runs(echo: ModuleType, tmp_path: Path) -> None:
     toy = build_toy(tmp_path)
-    (text,) = read_blocks("toml")
+    (text,) = read_blocks(GUIDE, "toml")
     summary = run_benchmark([toy.add("my-echo", text)], corpora=toy.corpora)
     assert summary.done == (
         "my-echo/toys-echo-0.1-none-s0",

@@ -45,6 +45,14 @@ def test_white_space_around_labels_is_no_part_of_them():
     assert "white space around the label in row 1, row 3, row 4 is left out" in said
 
 
+def test_names_that_a_model_knows_are_matched_as_they_stand():
+    """A model from before was trained on a label with a blank behind it."""
+    columns = {"text": TEXTS, "label": ("good ", "bad", "good ", "bad")}
+    corpus, said = warn_of(columns, label_names=("bad", "good "))
+    assert corpus.labels.tolist() == [1, 0, 1, 0]
+    assert not said
+
+
 def test_labels_that_differ_in_case_or_white_space_alone_are_pointed_out():
     corpus, (said,) = warn_of({"text": TEXTS, "label": ("Good", "very bad", "good", "verybad")})
     assert corpus.num_labels == 4
@@ -190,6 +198,26 @@ def test_lines_of_fasttext_are_read(tmp_path):
     assert "at the start of each line, got others in row 6 (line 6)" in str(refused.value)
     path.write_text("a diary\nof days\n")
     with pytest.raises(InputError, match=r"expected lines of fastText.*Write the rows as CSV"):
+        load_corpus(path)
+
+
+def test_a_zip_with_a_password_is_refused(tmp_path):
+    path = tmp_path / "rows.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.csv", CSV)
+    packed = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        packed[packed.index(mark) + flags] |= 1  # the bit that says: encrypted
+    path.write_bytes(packed)
+    with pytest.raises(InputError, match=r"cannot be unpacked .*password"):
+        load_corpus(path)
+
+
+def test_another_encoding_inside_is_named_by_the_file_inside(tmp_path):
+    path = tmp_path / "rows.csv.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(CSV.replace("fine", "f\xefne").encode("latin-1"))
+    with pytest.raises(InputError, match=r"line 4, byte 4: expected UTF-8, got the byte 0xEF"):
         load_corpus(path)
 
 

@@ -36,6 +36,11 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".zst": _open_zstd,
 }
 ENDINGS = (*_OPENERS, ".zip")
+# zipfile says RuntimeError of a password, and NotImplementedError, which is one, of odd packing.
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 
 
 @contextmanager
@@ -57,7 +62,7 @@ def unpack(path: Path, source: str) -> Iterator[Path]:
                 inside = Path(folder, path.stem)
                 with _OPENERS[path.suffix.lower()](path) as packed:
                     _copy(packed, inside, path, source)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise InputError(
                 f"{source}: expected a compressed file, but it cannot be unpacked ({error}). "
                 "Compress it again, or rename it if only the name is wrong."

@@ -58,10 +58,10 @@ def encode_labels(
         values = [_name_class(value, class_names) for value in values]
     subject, earlier = f"column {render_value(column)}", len(faults)
     values = _take_out_of_lists(values, table, subject, faults)
-    values = _strip_labels(values, table, subject)
+    values = _strip_labels(values, table, subject, known=given or class_names or ())
+    replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
     if given is None and not class_names:
         values, class_names = _name_by_column_beside(values, table, column)
-    replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
     missing = {i for i, v in enumerate(values) if is_missing(v) or not str(v).strip()}
     present = [i for i in range(len(values)) if i not in missing]
     if missing:
@@ -129,9 +129,13 @@ def _take_out_of_lists(
     return [(v[0] if v else None) if isinstance(v, list | tuple) else v for v in values]
 
 
-def _strip_labels(values: Sequence[Any], table: Table, subject: str) -> list[Any]:
-    """Labels without the white space around them, with a warning."""
-    stripped = [v.strip() if isinstance(v, str) and v.strip() else v for v in values]
+def _strip_labels(
+    values: Sequence[Any], table: Table, subject: str, *, known: Sequence[str]
+) -> list[Any]:
+    """Labels without the white space around them, with a warning; known names stay as they are."""
+    stripped = [
+        v.strip() if isinstance(v, str) and v.strip() and v not in known else v for v in values
+    ]
     padded = [i for i, v in enumerate(values) if isinstance(v, str) and v != stripped[i]]
     if padded:
         warnings.warn(
@@ -175,7 +179,8 @@ def _name_by_column_beside(
     counted = {str(number) for number in range(len(set(numbers.values())))}
     if other is None or set(numbers.values()) != counted:
         return values, None
-    names = table.load(other)
+    names = list(table.load(other))
+    replace_surrogates(names, f"{table.source}, column {render_value(other)}", table.render_row)
     pairs = {
         (numbers[v], n.strip())
         for v, n in zip(values, names, strict=True)

@@ -81,7 +81,10 @@ def _load_path(given: str, split: str | None) -> Table:
 def _load_file(path: Path, source: str) -> Table:
     if path.suffix.lower() in ENDINGS and path.stat().st_size:
         with unpack(path, source) as inside:
-            return _keep(_load_file(inside, source))
+            try:
+                return _keep(_load_file(inside, source))
+            except UnicodeDecodeError:
+                raise InputError(f"{source}: {_describe_encoding(inside)}") from None
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(

@@ -15,7 +15,6 @@ from btu.support.settings import has_option, write_options
 
 # The probes take these from the options of the fine-tuning.
 _SHARED = ("precision", "seed")
-_COLUMNS = ("text_column", "text_pair_column", "label_column", "split")
 
 
 def write_command(record: Record) -> str:
@@ -37,9 +36,8 @@ def write_command(record: Record) -> str:
         words += write_options(settings, values)
     if not is_scan:
         words += _write_test(record)
-    for name in _COLUMNS:
-        if record["data"]["columns"][name] is not None:
-            words += [f"--{name.replace('_', '-')}", record["data"]["columns"][name]]
+    for name, value in record["data"]["columns"].items():
+        words += [f"--{name.replace('_', '-')}", value] if value is not None else []
     return show_text(shlex.join(map(str, words)))
 
 
