@@ -28,6 +28,8 @@ from btu.support.errors import InputError
 from tools.commands import render_commands
 from tools.imports import render_imports
 from tools.picture import draw_evidence
+from tools.retrained import PAGE as RETRAINED_PAGE
+from tools.retrained import render_retrained
 from tools.startup import render_startup
 
 RESULTS = Path("benchmark/results")
@@ -239,6 +241,7 @@ def render_files(results: Path = RESULTS) -> dict[Path, bytes]:
         RECORD_PAGE: render_schema(load_schema()).encode(),
         COMMANDS_PAGE: render_commands().encode(),
         DEMO_REPORT: render_html(record).encode(),
+        RETRAINED_PAGE: render_retrained(_read(results / "retrained.json")).encode(),
     }
 
 

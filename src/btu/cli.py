@@ -69,6 +69,7 @@ Styles = Annotated[bool, _option(EvidenceSettings, "styles")]
 Epochs = Annotated[float, _option(FineTuneSettings, "epochs")]
 LearningRate = Annotated[float, _option(FineTuneSettings, "learning_rate")]
 BatchSize = Annotated[int, _option(FineTuneSettings, "batch_size")]
+GroupByLength = Annotated[bool, _option(FineTuneSettings, "group_by_length")]
 RecoveryEpochs = Annotated[float, _option(RecoverySettings, "epochs")]
 Alpha = Annotated[float, _option(ProbeSettings, "alpha")]
 PrecisionOption = Annotated[Precision, _option(FineTuneSettings, "precision")]
@@ -207,6 +208,7 @@ def train(
     batch_size: Annotated[
         int, _option(FineTuneSettings, "batch_size")
     ] = FineTuneSettings.batch_size,
+    group_by_length: GroupByLength = FineTuneSettings.group_by_length,
     max_length: MaxLength = FineTuneSettings.max_length,
     precision: PrecisionOption = FineTuneSettings.precision,
     recovery_epochs: RecoveryEpochs = RecoverySettings.epochs,
@@ -242,6 +244,7 @@ def train(
         max_length=max_length,
         precision=precision,
         seed=seed,
+        group_by_length=group_by_length,
         training_args={
             **_read_training_args(training_args),
             **_read_numbers(_read_options("--training-arg", training_arg or [])),

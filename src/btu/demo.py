@@ -45,7 +45,6 @@ SETTINGS = FineTuneSettings(
     epochs=2,
     learning_rate=1e-4,
     # Less padding: two slow cores train in half the time.
-    training_args={"train_sampling_strategy": "group_by_length"},
 )
 _FEWEST_ROWS = 16
 _SHOWN = ("label", "rows", "mislabelled_share", "spread")

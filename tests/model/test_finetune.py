@@ -266,10 +266,18 @@ def test_the_caller_keeps_the_precision_of_their_own_accelerator():
     assert dict(AcceleratorState._shared_state) == before
 
 
-def test_rows_may_be_grouped_by_length():
+@pytest.mark.parametrize(
+    ("chosen", "strategy"),
+    [
+        ({}, "group_by_length"),
+        ({"group_by_length": False}, "random"),
+        ({"training_args": {"train_sampling_strategy": "sequential"}}, "sequential"),
+    ],
+)
+def test_batches_hold_rows_of_like_length_unless_it_is_turned_off(chosen, strategy):
     seen = Steps()
-    grouped = {"train_sampling_strategy": "group_by_length"}
-    finetune(*build(), settings=options(training_args=grouped), callbacks=[seen])
+    finetune(*build(), settings=options(**chosen), callbacks=[seen])
+    assert seen.args.train_sampling_strategy == strategy
     assert seen.steps == 4
 
 

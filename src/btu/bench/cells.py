@@ -58,8 +58,7 @@ class CellSettings:
         """The part that a fine-tuning needs."""
         names = {f.name for f in fields(FineTuneSettings)}
         shared = {name: value for name, value in asdict(self).items() if name in names}
-        grouped = {"train_sampling_strategy": "group_by_length"} if self.group_by_length else {}
-        return FineTuneSettings(**shared, seed=seed, training_args=grouped)
+        return FineTuneSettings(**shared, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,13 @@ def _answer_seconds(result: Result, oracle: Result) -> float | None:
 
 
 def _relative_time(result: Result, oracle: Result) -> float | None:
-    """As a share of the undefended training's; None where it ran on another number of threads."""
-    threads = [(r.get("hardware") or {}).get("torch_threads") for r in (result, oracle)]
+    """As a share of the undefended training's; None where the oracle ran on another machine."""
+    machines = [
+        [(r.get("hardware") or {}).get(key) for key in ("device", "torch_threads")]
+        for r in (result, oracle)
+    ]
     value: float | None = (result.get("cost") or {}).get("relative_time")
-    return value if threads[0] == threads[1] else None
+    return value if machines[0] == machines[1] else None
 
 
 METRICS: dict[str, Metric] = {

@@ -220,6 +220,7 @@ def _training_arguments(settings: FineTuneSettings, scratch: str) -> TrainingArg
         "disable_tqdm": True,
         "use_cpu": PartialState().device.type == "cpu",
         "dataloader_pin_memory": PartialState().device.type == "cuda",
+        "train_sampling_strategy": "group_by_length" if settings.group_by_length else "random",
     }
     return TrainingArguments(
         **{**defaults, **settings.training_args},

@@ -98,6 +98,13 @@ class FineTuneSettings:
         default=0,
         metadata={"flag": "--seed", "help": "Of row order, dropout and a new classification head."},
     )
+    group_by_length: bool = field(
+        default=True,
+        metadata={
+            "flag": "--group-by-length/--no-group-by-length",
+            "help": "Batches of texts of like length: little padding, half the time.",
+        },
+    )
     training_args: Mapping[str, Any] = field(
         default_factory=dict,
         metadata={
