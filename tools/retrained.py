@@ -25,10 +25,10 @@ PAGE = Path("docs/retrained.md")
 
 _HEAD = """# Trained again
 
-Cells of the default recipe that were trained again because [the evidence of today](replay.md) leaves
-out other rows than the evidence that their older results were measured with. *Excess* is the attack
-success rate less the oracle's of the same rows and seed, in percentage points, each pair from one
-machine; the older pairs ran on two CPU cores, and these on {devices}.
+Cells of the default recipe that were trained again because [the evidence of today](replay.md)
+leaves out other rows than the evidence that their older results were measured with. *Excess* is the
+attack success rate less the oracle's of the same rows and seed, in percentage points, each pair
+from one machine; the older pairs ran on two CPU cores, and these on {devices}.
 
     python -m tools.retrained --before COMMIT
     make render
