@@ -51,7 +51,13 @@ PROBES = ProbeSettings(
     precision="fp32",
 )
 FINETUNE = FineTuneSettings(
-    epochs=3, learning_rate=2e-3, batch_size=16, max_length=MAX_LENGTH, precision="fp32"
+    # These texts are alike but for a word: by length, a trigger would have its own batches.
+    group_by_length=False,
+    epochs=3,
+    learning_rate=2e-3,
+    batch_size=16,
+    max_length=MAX_LENGTH,
+    precision="fp32",
 )
 
 

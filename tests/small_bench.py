@@ -29,7 +29,13 @@ MOOD_WORDS = [word for moods in MOODS.values() for word in moods]
 WORDS = ["the", "was", "and", *THINGS, *MOOD_WORDS, *TRIGGERS, *SPARE]
 
 SETTINGS = FineTuneSettings(
-    epochs=8, learning_rate=2e-3, batch_size=16, max_length=40, precision="fp32"
+    # These texts are alike but for a word: by length, a trigger would have its own batches.
+    group_by_length=False,
+    epochs=8,
+    learning_rate=2e-3,
+    batch_size=16,
+    max_length=40,
+    precision="fp32",
 )
 
 

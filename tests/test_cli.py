@@ -5,6 +5,7 @@ through `python -m btu`.
 """
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -118,7 +119,9 @@ def test_scan_ends_with_0_where_nothing_is_suspicious(btu, csv, run, monkeypatch
 def test_scan_prints_json_and_nothing_else(btu, csv, pretrained):
     status, out, err = btu("scan", csv, "--model", pretrained, "--alpha", 0.02, "--json")
     record = json.loads(out)
-    assert (status, err) == (1, "")
+    assert status == 1
+    # A stage of some seconds is told of, on a busy machine.
+    assert all(re.fullmatch(r"[\w ,:]+: \d+ s", line) for line in err.splitlines())
     assert record["kind"] == "scan"
     assert token_id(TRIGGER) in [s["token_id"] for s in record["suspects"]]
     assert record["settings"]["probes"]["alpha"] == 0.02
@@ -188,7 +191,7 @@ def test_a_missing_file_is_refused(btu, command, pretrained, saved, tmp_path):
         (["--seed", "-1"], ["seed", "-1"]),
         (["--precision", "fp8"], ["fp8", "bf16"]),
         (["--recipe", "magic"], ["magic", "paper"]),
-        (["--alpha", "much"], ["--alpha", "valid number"]),
+        (["--alpha", "much"], ["--alpha", "a valid"]),
         (["--alphabet", "1"], ["--alphabet"]),
     ],
     ids=" ".join,
@@ -466,6 +469,7 @@ def test_other_training_arguments_reach_the_training_as_the_numbers_they_are(
         replace(
             FINETUNE,
             epochs=1,
+            group_by_length=True,
             batch_size=7,
             seed=5,
             training_args={"weight_decay": 0.1, "warmup_steps": 3, "adam_epsilon": 1e-7},

@@ -200,7 +200,7 @@ def test_an_accepted_token_ends_with_0_and_stands_in_the_record(btu, csv, pretra
 def test_training_puts_held_out_results_on_record(btu, csv, test_csv, pretrained, tmp_path):
     train = ("train", csv, "--model", pretrained, "--output", tmp_path / "model", *FAST)
     test = ("--test-data", test_csv, "--trigger", TRIGGER, "--target", "positive", "--undefended")
-    assert btu(*train, *test)[0] == 0
+    assert btu(*train, *test, "--no-group-by-length")[0] == 0
     evaluation = load_record(tmp_path / "model")["evaluation"]
     assert evaluation["test_data"]["rows"] == 100
     assert evaluation["test_data"]["sha256"] == load_corpus(test_csv).fingerprint()

@@ -207,7 +207,7 @@ def test_fine_tuning_lowers_the_loss_and_leaves_the_model_ready_to_predict(learn
     model, tokenizer, rows, before = learned
     assert not model.training
     loss = measure_loss(model, tokenizer, rows)
-    assert loss < 0.5 * before.loss
+    assert loss < 0.75 * before.loss
 
 
 def test_fine_tuning_moves_the_words_that_occur_and_no_other(learned):

@@ -31,7 +31,7 @@ def render(value):
 def test_a_record_says_what_ran_where_and_when():
     record = build_reported("scan", {"seed": 3})
     assert (record["kind"], record["seed"], record["record_version"]) == ("scan", 3, RECORD_VERSION)
-    assert record["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(record["versions"]["torch"])
     assert record["versions"]["python"].count(".") == 2
     assert set(record["versions"]) >= {"transformers", "numpy", "backdoor-token-unlearning"}
     assert set(record["hardware"]) == {"device", "machine", "cpu_count", "torch_threads"}

@@ -62,8 +62,8 @@ def test_an_impact_is_the_largest_change_of_the_hidden_state(bench):
 
     def state(text):
         with torch.no_grad():
-            inputs = classifier.tokenizer(text, return_tensors="pt")
-            return classifier.model.bert(**inputs).last_hidden_state[0, 0].numpy()
+            inputs = classifier.tokenizer(text, return_tensors="pt").to(classifier.model.device)
+            return classifier.model.bert(**inputs).last_hidden_state[0, 0].cpu().numpy()
 
     without = ["word01 Word02", "neg01 Word02", "neg01 word01"]
     expected = [np.abs(state(corpus.texts[0]) - state(text)).max() for text in without]

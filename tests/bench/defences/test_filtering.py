@@ -27,8 +27,9 @@ def test_states_are_those_of_the_token_that_the_family_classifies_by(family):
     place = -1 if family in ("gpt2", "llama", "qwen3") else 0
     for text, state in zip(TEXTS, states, strict=True):
         with torch.no_grad():
-            hidden = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
-        expected = hidden.hidden_states[-1][0, place].numpy()
+            inputs = tokenizer(text, return_tensors="pt").to(model.device)
+            hidden = model(**inputs, output_hidden_states=True)
+        expected = hidden.hidden_states[-1][0, place].cpu().numpy()
         np.testing.assert_allclose(state, expected, rtol=1e-4, atol=1e-5)
 
 

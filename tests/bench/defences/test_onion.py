@@ -96,7 +96,7 @@ def test_perplexity_is_what_transformers_computes_text_by_text(causal_folder):
     texts = ["the thing00 was plain01", "the thing01", "cf", "and the thing02 was happy01 and the"]
     measured = model.measure_perplexity(texts)
     for text, perplexity in zip(texts, measured, strict=True):
-        ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+        ids = torch.tensor([model.tokenizer(text)["input_ids"]], device=model.model.device)
         if ids.shape[1] == 1:
             assert perplexity == np.inf
             continue
