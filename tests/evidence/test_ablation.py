@@ -10,12 +10,12 @@ from evidence.texts import plant, read, write_rows
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_what_is_left_out_is_back_afterwards(name):
     before = (judge.Compared.places, judge.Compared.label, judge.Compared.content)
-    others = (search.find_units, search.find_pairs)
+    others = (search.find_units, search.FURTHER)
     with leave_out(name):
         now = (judge.Compared.places, judge.Compared.label, judge.Compared.content)
-        assert (now, search.find_units, search.find_pairs) != (before, *others)
+        assert (now, search.find_units, search.FURTHER) != (before, *others)
     assert before == (judge.Compared.places, judge.Compared.label, judge.Compared.content)
-    assert others == (search.find_units, search.find_pairs)
+    assert others == (search.find_units, search.FURTHER)
 
 
 def test_a_word_is_less_sure_without_what_its_rows_say():

@@ -75,10 +75,12 @@ FLAGGED = Bar(
     0.5,
     "Rows of a trigger from this chance on to be planted are left out: more likely than not.",
 )
+SHARES: tuple[Bar, ...] = (UNITS_SHARE, PAIRS_SHARE)
+"""How the budget is split; what is left is for kinds of text."""
+
 BARS: tuple[Bar, ...] = (
     BUDGET,
-    UNITS_SHARE,
-    PAIRS_SHARE,
+    *SHARES,
     SUSPECT_RATE,
     LEAST_ROWS,
     PLANTED_SPREAD,

@@ -19,7 +19,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from btu.evidence.bars import FLAGGED, LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE, UNITS_SHARE
+from btu.evidence.bars import FLAGGED, LEAST_ROWS, SHARES, SUSPECT_RATE
 from btu.evidence.forms import read_forms
 from btu.evidence.judge import fit_ruler
 from btu.evidence.measure import Measures, Sample
@@ -76,7 +76,7 @@ def find_kinds(
     forms = read_forms([texts[i] for i in view.rows.tolist()])
     reader = StatesReader(states[view.rows])
     honest = _measure_honest(view, reader, measures)
-    share = 1 - UNITS_SHARE.value - PAIRS_SHARE.value
+    share = 1 - sum(bar.value for bar in SHARES)
     found = []
     for label in tested:
         learned = _learn(view, forms, reader, label, seed)

@@ -11,9 +11,9 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_SHARE
+from btu.evidence.further import FURTHER
 from btu.evidence.judge import STORIES, Judged, judge_units
 from btu.evidence.measure import Measures, measure_units
-from btu.evidence.pairs import find_pairs
 from btu.evidence.placement import Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import fit_naive_bayes
@@ -108,9 +108,11 @@ def find_triggers(
         listed = _list_tests(now, planted, neighbours, proposed=proposed)
         tests = keep(listed)
         new = _pick_surest(tests)
-        if not new:
-            apart = keep(find_pairs(view, now.units, now.measures, neighbours, planted))
-            tests, new = [*tests, *_pick_surest(apart, "suspect")], _pick_surest(apart)
+        for further in FURTHER:
+            if new:
+                break
+            more = keep(further.find(view, now.units, now.measures, neighbours, planted))
+            tests, new = [*tests, *_pick_surest(more, "suspect")], _pick_surest(more)
         if not new:
             break
         taken = np.concatenate([test.flagged for test in new])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from btu.evidence.bars import BUDGET, FLAGGED, SUSPECT_RATE
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
-Kind = Literal["word", "phrase", "pair", "style"]
+Kind = str
+"""What a candidate is: word, phrase, style, or what a line of `btu.evidence.further` adds."""
 Story = Literal["inserted", "kept", "replaced", "rewritten"]
 
 FLAGGED_SCORE = FLAGGED.value

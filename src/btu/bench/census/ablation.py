@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence import judge, search, units
+from btu.evidence.further import FURTHER
 
 
 def _say_nothing(compared: Any, part: float) -> NDArray[np.float64]:
@@ -32,20 +33,19 @@ def _find_words(*args: Any, **options: Any) -> units.Units:
     return _FIND_UNITS(*args, **options, longest=1)
 
 
-def _find_no_pairs(*args: Any, **options: Any) -> list[Any]:
-    return []
-
-
 _PLACES = judge.Compared.places
 _FIND_UNITS = units.find_units
 
-ABLATIONS: dict[str, tuple[str, Any, str, Callable[..., Any]]] = {
+ABLATIONS: dict[str, tuple[str, Any, str, Any]] = {
     "placement": ("where it stands", judge.Compared, "places", _place_nowhere),
     "edges": ("starts and ends of texts", judge.Compared, "places", _place_anywhere),
     "label": ("the label", judge.Compared, "label", _say_nothing),
     "content": ("what the rows say", judge.Compared, "content", _say_nothing),
     "phrases": ("phrases", search, "find_units", _find_words),
-    "pairs": ("pairs of words", search, "find_pairs", _find_no_pairs),
+    **{
+        one.name: (one.title, search, "FURTHER", tuple(f for f in FURTHER if f is not one))
+        for one in FURTHER
+    },
 }
 """What is taken away, by name: what it is, and what stands in its place."""
 
