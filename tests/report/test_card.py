@@ -147,9 +147,10 @@ def test_a_section_is_replaced_where_it_stands(newline, after, tmp_path, defence
     assert b"No trigger found" in card.read_bytes()
 
 
-def test_a_missing_card_is_made(tmp_path, defence):
-    write_card(defence, tmp_path)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == render_card(defence)
+@pytest.mark.parametrize("name", ["README.md", "folder/README.md"])
+def test_a_missing_card_is_made(name, tmp_path, defence):
+    write_card(defence, tmp_path / name)
+    assert (tmp_path / name).read_text(encoding="utf-8") == render_card(defence)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,8 @@ def test_a_card_that_cannot_be_kept_up_to_date_is_refused_and_stays(
     assert os.listdir(tmp_path) == ["README.md"]  # noqa: PTH208
 
 
-@pytest.mark.parametrize("name", ["btu.json", "model", "folder/README.md"])
-def test_only_a_markdown_file_in_a_folder_that_is_there_is_written(name, tmp_path, defence):
+@pytest.mark.parametrize("name", ["btu.json", "model", "folder/model"])
+def test_only_a_markdown_file_is_written(name, tmp_path, defence):
     with pytest.raises(InputError, match="expected a"):
         write_card(defence, tmp_path / name)
     assert not list(tmp_path.iterdir())

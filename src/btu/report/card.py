@@ -56,7 +56,8 @@ def write_card(record: Record, path: str | os.PathLike[str]) -> None:
 
     Args:
         record: Of a scan or a defence.
-        path: The Markdown file, or a folder, whose README.md it then is. A missing file is made.
+        path: The Markdown file, or a folder, whose README.md it then is. A missing file
+            is made, with the folders above it.
 
     Raises:
         InputError: The file cannot be read, is no Markdown in UTF-8, or has markers that do not
@@ -83,11 +84,6 @@ def _find_card(path: Path) -> Path:
         raise InputError(
             f"{path}: expected a folder or a Markdown file (.md), got neither. Name the folder of "
             "the model, or its README.md."
-        )
-    if not file.parent.is_dir():
-        raise InputError(
-            f"{path}: expected a file in a folder that is there, got one in {file.parent}, which "
-            "is not. Make the folder first."
         )
     return file
 
