@@ -153,6 +153,15 @@ def test_every_snippet_of_a_page_without_a_training_runs(page, reader_folder):
         example.evaluate()
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_every_snippet_on_adapters_runs(reader_folder):
+    examples = read_examples("docs/guides/lora.md")
+    assert len(examples) == 3
+    for example in examples:
+        example.evaluate()
+    assert (reader_folder / "adapter" / "adapter_model.safetensors").exists()
+
+
 def test_a_stricter_budget_turns_triggers_into_suspects(reader_folder):
     for example in read_examples("docs/guides/strictness.md"):
         example.evaluate()

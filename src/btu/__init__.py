@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from btu.findings import Findings, TokenEvidence, TokenFinding
     from btu.guard import Guard, load_guard
     from btu.model.metrics import Evaluation
-    from btu.model.settings import FineTuneSettings, ProbeSettings
+    from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
     from btu.repair.callback import UnlearnCallback
     from btu.repair.settings import RecoverySettings
     from btu.repair.unlearn import RowEdit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from btu.support.errors import InputError
 
 __all__ = [
+    "AdapterSettings",
     "Corpus",
     "Defence",
     "Evaluation",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdapterSettings": "model.settings",
     "Corpus": "data.corpus",
     "Defence": "defend",
     "Evaluation": "model.metrics",

@@ -19,7 +19,7 @@ from btu.attacks.choices import LabelMode, Position
 from btu.bench.cli import bench_app
 from btu.evidence.settings import RECIPE, RECIPE_HELP, EvidenceSettings, Recipe
 from btu.model.quiet import silence_libraries
-from btu.model.settings import FineTuneSettings, Precision, ProbeSettings
+from btu.model.settings import AdapterSettings, FineTuneSettings, Precision, ProbeSettings
 from btu.repair.settings import Action, RecoverySettings, RepairSettings
 from btu.report.cli import FailOn, is_failure, report
 from btu.support.errors import InputError
@@ -70,6 +70,12 @@ Epochs = Annotated[float, _option(FineTuneSettings, "epochs")]
 LearningRate = Annotated[float, _option(FineTuneSettings, "learning_rate")]
 BatchSize = Annotated[int, _option(FineTuneSettings, "batch_size")]
 GroupByLength = Annotated[bool, _option(FineTuneSettings, "group_by_length")]
+Lora = Annotated[bool, _option(AdapterSettings, "lora")]
+LoraRank = Annotated[int, _option(AdapterSettings, "rank")]
+LoraAlpha = Annotated[int, _option(AdapterSettings, "alpha")]
+LoraTargets = Annotated[str, _option(AdapterSettings, "targets")]
+PeftConfig = Annotated[str | None, _option(AdapterSettings, "peft_config")]
+Merge = Annotated[bool, _option(AdapterSettings, "merge")]
 RecoveryEpochs = Annotated[float, _option(RecoverySettings, "epochs")]
 Alpha = Annotated[float, _option(ProbeSettings, "alpha")]
 PrecisionOption = Annotated[Precision, _option(FineTuneSettings, "precision")]
@@ -212,6 +218,12 @@ def train(
     max_length: MaxLength = FineTuneSettings.max_length,
     precision: PrecisionOption = FineTuneSettings.precision,
     recovery_epochs: RecoveryEpochs = RecoverySettings.epochs,
+    lora: Lora = AdapterSettings.lora,
+    lora_rank: LoraRank = AdapterSettings.rank,
+    lora_alpha: LoraAlpha = AdapterSettings.alpha,
+    lora_targets: LoraTargets = AdapterSettings.targets,
+    peft_config: PeftConfig = AdapterSettings.peft_config,
+    merge: Merge = AdapterSettings.merge,
     alpha: Alpha = ProbeSettings.alpha,
     training_args: Annotated[
         Path | None, typer.Option(help="YAML file with other fields of TrainingArguments.")
@@ -250,6 +262,14 @@ def train(
             **_read_numbers(_read_options("--training-arg", training_arg or [])),
         },
     )
+    adapter = AdapterSettings(
+        lora=lora,
+        rank=lora_rank,
+        alpha=lora_alpha,
+        targets=lora_targets,
+        peft_config=peft_config,
+        merge=merge,
+    )
     with show_progress(enabled=not quiet):
         defence = defend(
             model,
@@ -263,12 +283,15 @@ def train(
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             settings=settings,
+            adapter=adapter,
             recovery=RecoverySettings(epochs=recovery_epochs),
             **columns,
         )
         if test_data is not None:
             corpus = defence.findings.corpus
-            plain = train_plain(model, corpus, settings, "undefended") if undefended else None
+            plain = (
+                train_plain(model, corpus, settings, "undefended", adapter) if undefended else None
+            )
             defence = evaluate_defence(
                 defence,
                 test_data,

@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from btu.data.corpus import Corpus, load_corpus
 from btu.data.reviews import Review
 from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
 from btu.findings import Findings
 from btu.guard import Guard, build_guard
+from btu.model.adapters import add_adapter, check_adapter, describe_adapter
 from btu.model.embeddings import hash_weights, hide_tokens
 from btu.model.finetune import Classifier, check_training_args, finetune
 from btu.model.material import Material, load_material
 from btu.model.metrics import Evaluation
-from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.model.rows import has_adapter
+from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
 from btu.model.tokens import TokenRows, tokenize_corpus
 from btu.repair.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
 from btu.repair.restore import restore_rows
@@ -101,7 +103,8 @@ class Defence:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write weights (safetensors), config, tokenizer and the record (`btu.json`).
 
-        `AutoModelForSequenceClassification.from_pretrained` loads it without btu. The folder
+        `AutoModelForSequenceClassification.from_pretrained` loads it without btu; where an adapter
+        was trained, `AutoPeftModelForSequenceClassification.from_pretrained`. The folder
         appears as a whole or not at all.
 
         Args:
@@ -133,6 +136,7 @@ def defend(
     evidence_settings: EvidenceSettings | None = None,
     accept: str | Path | Sequence[Review] = (),
     settings: FineTuneSettings | None = None,
+    adapter: AdapterSettings | None = None,
     recovery: RecoverySettings | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     **columns: Any,
@@ -157,6 +161,8 @@ def defend(
         evidence_settings: How strict the evidence is, in the recipe `verified`.
         accept: Tokens that a reviewer accepted, or a file of them; see `scan`.
         settings: Of the fine-tuning.
+        adapter: Train an adapter of peft (LoRA, say) and leave the base as it is. It carries the
+            embedding rows of the triggers' tokens, in which they are cut.
         recovery: Of the short fine-tuning after the cut.
         callbacks: Of the Trainer in the ordinary fine-tuning.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
@@ -173,6 +179,7 @@ def defend(
     check_action(action)
     settings = settings or FineTuneSettings()
     check_training_args(settings)
+    check_adapter(adapter or AdapterSettings())
     reviews = read_reviews(accept)
     material = load_material(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
@@ -196,6 +203,7 @@ def defend(
         evidence_settings=evidence_settings,
         reviews=reviews,
         settings=settings,
+        adapter=adapter,
         recovery=recovery,
     )
 
@@ -205,6 +213,7 @@ def defend_material(
     *,
     train: Train,
     settings: FineTuneSettings,
+    adapter: AdapterSettings | None = None,
     clean_corpus: Corpus | None = None,
     recipe: Recipe = "verified",
     action: Action = "both",
@@ -221,6 +230,7 @@ def defend_material(
         material: Checked data and pretrained model; the model becomes the defended one.
         train: Fine-tunes the material's model in place on the rows that it is given.
         settings: Of the fine-tuning, as `train` does it, and of the recovery.
+        adapter: As in `defend`.
         clean_corpus: Rows known to be clean, for the recovery.
         recipe: As in `defend`.
         action: As in `defend`.
@@ -246,8 +256,11 @@ def defend_material(
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
         kept = ~(findings.flagged | findings.suspected) if drop_suspects else ~findings.flagged
+    before, timer = Snapshot.of(material.model, findings), _Timer()
+    if adapter is not None and adapter.is_on:
+        wrapped = add_adapter(material.model, adapter, findings.unlearn_ids, seed=settings.seed)
+        material = replace(material, model=wrapped)
     classifier, tokenizer = material.model, material.tokenizer
-    before, timer = Snapshot.of(classifier, findings), _Timer()
     restored, corpus = None, material.corpus
     if not kept.all():
         restored = restore_rows(findings) if restore else None
@@ -295,7 +308,11 @@ def defend_material(
             "drop_suspects": drop_suspects and recipe == "verified",
             "dropped_row_ids": row_ids[~kept].tolist(),
             "restored_rows": [] if restored is None else restored.to_list(material.corpus),
-            "settings": {**findings.facts.settings_to_dict(), "finetune": asdict(settings)},
+            "settings": {
+                **findings.facts.settings_to_dict(),
+                "finetune": asdict(settings),
+                **({"adapter": asdict(adapter)} if adapter is not None and adapter.is_on else {}),
+            },
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
                 "rows": source,
@@ -305,17 +322,28 @@ def defend_material(
                 if clean_corpus is None
                 else {"source": clean_corpus.source, "sha256": clean_corpus.fingerprint()},
             },
-            "saved_model": {"sha256": hash_weights(classifier)},
+            "saved_model": _describe_model(classifier),
             "evaluation": None,
             "timings": {**findings.facts.timings, **timer.seconds},
         },
     )
     return Defence(
-        classifier=Classifier(classifier, tokenizer, settings.max_length, settings.precision),
+        classifier=Classifier(
+            classifier,
+            tokenizer,
+            settings.max_length,
+            settings.precision,
+            merge=adapter is not None and adapter.merge,
+        ),
         findings=findings,
         edits=edits,
         record=record,
     )
+
+
+def _describe_model(model: PreTrainedModel) -> dict[str, Any]:
+    described: dict[str, Any] = {"sha256": hash_weights(model)}
+    return {**described, "adapter": describe_adapter(model)} if has_adapter(model) else described
 
 
 def _pick_unlearned(
@@ -350,7 +378,11 @@ def _check_all_labels_kept(corpus: Corpus) -> None:
 
 
 def train_plain(
-    model: str | Path, corpus: Corpus, settings: FineTuneSettings, description: str
+    model: str | Path,
+    corpus: Corpus,
+    settings: FineTuneSettings,
+    description: str,
+    adapter: AdapterSettings | None = None,
 ) -> Classifier:
     """Ordinary fine-tuning of the pretrained model on these rows, no defence.
 
@@ -359,17 +391,14 @@ def train_plain(
         corpus: What to train on.
         settings: Of the fine-tuning.
         description: Of the progress bar.
+        adapter: Which one is trained, where it is not all weights.
     """
     material = load_material(model, corpus, max_length=settings.max_length, seed=settings.seed)
-    finetune(
-        material.model,
-        material.tokenizer,
-        material.rows,
-        settings=settings,
-        description=description,
-    )
-    length = material.max_length
-    return Classifier(material.model, material.tokenizer, length, settings.precision)
+    trained = material.model
+    if adapter is not None and adapter.is_on:
+        trained = add_adapter(trained, adapter, seed=settings.seed)
+    finetune(trained, material.tokenizer, material.rows, settings=settings, description=description)
+    return Classifier(trained, material.tokenizer, material.max_length, settings.precision)
 
 
 class _Timer:

@@ -12,6 +12,7 @@ from btu.attacks.poison import find_label, trigger_corpus
 from btu.data.corpus import Corpus, load_corpus
 from btu.defend import Defence
 from btu.guard import Guard, build_guard
+from btu.model.adapters import is_adapter, load_adapter
 from btu.model.embeddings import load_finished_classifier, load_tokenizer, longest_text
 from btu.model.finetune import Classifier
 from btu.model.metrics import (
@@ -192,7 +193,8 @@ def load_saved(
     """
     record = read_record(Path(model) / RECORD_NAME) if Path(model).is_dir() else None
     length = max_length or (record or {}).get("max_length") or 128
-    tokenizer, classifier = load_tokenizer(model), load_finished_classifier(model)
+    tokenizer = load_tokenizer(model)
+    classifier = load_adapter(model) if is_adapter(model) else load_finished_classifier(model)
     length = min(int(length), longest_text(classifier, tokenizer))
     return Classifier(classifier, tokenizer, length, precision)
 

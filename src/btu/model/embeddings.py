@@ -178,7 +178,7 @@ def load_classifier(
     config.pad_token_id = tokenizer.pad_token_id
     config.use_cache = False
     torch.manual_seed(seed)
-    model = _load_weights(name, config)
+    model = load_with_config(name, config)
     weight = embedding_weight(model)
     if len(tokenizer) > len(weight):
         raise InputError(
@@ -216,7 +216,7 @@ def load_finished_classifier(name: str | Path) -> PreTrainedModel:
             f"{', '.join(config.architectures or ['an unknown architecture'])}. "
             "Train one with `btu train`."
         )
-    return _load_weights(name, config)
+    return load_with_config(name, config)
 
 
 def hash_weights(model: PreTrainedModel) -> str:
@@ -239,7 +239,12 @@ def _load_config(name: str | Path) -> AutoConfig:
         ) from error
 
 
-def _load_weights(name: str | Path, config: AutoConfig) -> PreTrainedModel:
+def load_with_config(name: str | Path, config: AutoConfig) -> PreTrainedModel:
+    """Weights of a sequence classifier, in float32, under a config of the caller's.
+
+    Raises:
+        InputError: They are not there, not whole, not safetensors, or of no such model.
+    """
     try:
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
             str(name), config=config, dtype=torch.float32, use_safetensors=True

@@ -28,6 +28,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from btu.model.adapters import MERGED, save_adapter
+from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
 from btu.support.errors import InputError
@@ -178,12 +180,14 @@ class Classifier:
         tokenizer: Of the model.
         max_length: Longer texts are cut, in tokens.
         precision: As in training.
+        merge: Of a model with an adapter: whether the merged model is saved, too.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 128
     precision: Precision = "auto"
+    merge: bool = False
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -205,8 +209,13 @@ class Classifier:
         return self.predict_scores(texts, text_pairs).argmax(axis=1).astype(np.int64)
 
     def save(self, folder: Path) -> None:
-        """Weights (safetensors), config and tokenizer, as transformers reads them."""
-        self.model.save_pretrained(folder)
+        """Weights or adapter (safetensors), config and tokenizer, as transformers and peft read."""
+        if has_adapter(self.model):
+            save_adapter(self.model, folder, merge=self.merge)
+            if self.merge:
+                self.tokenizer.save_pretrained(folder / MERGED)
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -120,6 +120,59 @@ class FineTuneSettings:
             raise InputError.from_faults("fine-tuning settings", faults)
 
 
+@dataclass(frozen=True)
+class AdapterSettings:
+    """Whether an adapter is trained in place of all weights, and which."""
+
+    lora: bool = field(
+        default=False,
+        metadata={
+            "flag": "--lora/--no-lora",
+            "help": "Train a LoRA adapter and leave the base as it is; 2e-4 is a usual learning "
+            "rate then.",
+        },
+    )
+    rank: int = field(default=8, metadata={"flag": "--lora-rank", "help": "Rank of LoRA."})
+    alpha: int = field(
+        default=16, metadata={"flag": "--lora-alpha", "help": "Scale of LoRA, over its rank."}
+    )
+    targets: str = field(
+        default="all-linear",
+        metadata={
+            "flag": "--lora-targets",
+            "help": "Modules that LoRA goes into: all-linear, or names with commas between them.",
+        },
+    )
+    peft_config: str | None = field(
+        default=None,
+        metadata={
+            "flag": "--peft-config",
+            "help": "Any other adapter: a configuration of peft, in JSON or YAML.",
+        },
+    )
+    merge: bool = field(
+        default=False,
+        metadata={
+            "flag": "--merge/--no-merge",
+            "help": "Save the merged model, too, in the folder merged, for what reads no adapters.",
+        },
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an adapter at all."""
+        return self.lora or self.peft_config is not None
+
+    def __post_init__(self) -> None:
+        faults = faults_in_numbers(self, ("rank", "alpha"))
+        if self.lora and self.peft_config is not None:
+            faults.append("peft_config: expected either LoRA or another configuration, got both")
+        if self.merge and not self.is_on:
+            faults.append("merge: expected an adapter to merge, got none; give --lora")
+        if faults:
+            raise InputError.from_faults("adapter settings", faults)
+
+
 def _faults_in_precision(precision: str) -> list[str]:
     if precision in get_args(Precision):
         return []

@@ -14,6 +14,7 @@ from transformers import (
 
 from btu.findings import Findings
 from btu.model.embeddings import embedding_weight
+from btu.model.rows import check_rows_writable
 from btu.repair.recovery import Snapshot, unlearn_model, unwrap
 from btu.repair.unlearn import RowEdit
 from btu.support.errors import InputError
@@ -73,4 +74,5 @@ class UnlearnCallback(TrainerCallback):
                 f"UnlearnCallback: expected a model with the {expected} embedding rows of the "
                 f"scanned one, got {rows}. Scan with the model that you train."
             )
+        check_rows_writable(unwrap(model), self.findings.unlearn_ids)
         self.before = Snapshot.of(unwrap(model), self.findings)

@@ -22,6 +22,7 @@ from transformers import (
 from btu.findings import Findings
 from btu.model.embeddings import embedding_weight, hide_tokens
 from btu.model.finetune import finetune, predict_scores
+from btu.model.rows import has_adapter, read_rows, write_rows
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenRows
 from btu.repair.settings import RecoverySettings
@@ -61,7 +62,8 @@ class Snapshot:
             neutral = weight.float().mean(dim=0)
         else:
             neutral = weight[findings.neutral_id].float()
-        return cls(findings.token_ids, take_rows(weight, findings.token_ids), neutral.cpu().clone())
+        rows = read_rows(model, findings.token_ids)
+        return cls(findings.token_ids, rows, neutral.cpu().clone())
 
 
 def unlearn_model(
@@ -69,23 +71,31 @@ def unlearn_model(
 ) -> tuple[RowEdit, ...]:
     """Overwrite the dimensions of these tokens that moved more than the mean, in place.
 
-    The mean change is taken once, from two snapshots, over the rows of the tokens that occur.
+    The mean change is taken once, from two snapshots, over the rows of the tokens that occur. In
+    an adapter no other rows can move that could say how far honest ones do: there every dimension
+    that moved is overwritten.
 
     Args:
         model: Fine-tuned.
         before: The embeddings before fine-tuning.
         token_ids: The suspects, each among `before.token_ids`.
     """
-    weight = embedding_weight(model)
-    threshold = measure_mean_change(before.rows, take_rows(weight, before.token_ids))
+    threshold = 0.0
+    if not has_adapter(model):
+        threshold = measure_mean_change(before.rows, read_rows(model, before.token_ids))
     places = np.searchsorted(before.token_ids, token_ids)
-    return unlearn_rows(
-        weight,
+    rows = read_rows(model, token_ids)
+    edits = unlearn_rows(
+        rows,
         before.rows[torch.from_numpy(places)],
-        token_ids,
+        range(len(token_ids)),
         neutral=before.neutral,
         threshold=threshold,
     )
+    changed = [edit.token_id for edit in edits]
+    edits = tuple(replace(edit, token_id=int(token_ids[edit.token_id])) for edit in edits)
+    write_rows(model, [edit.token_id for edit in edits], rows[changed])
+    return edits
 
 
 def find_hanging_rows(
@@ -176,30 +186,21 @@ class FreezeRowsCallback(TrainerCallback):
     """Holds some embedding rows where they were when training began, whatever the optimiser."""
 
     def __init__(self, token_ids: Sequence[int]) -> None:
-        self.token_ids = torch.tensor(list(token_ids), dtype=torch.long)
+        self.token_ids = tuple(token_ids)
         self.rows: Tensor | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Remember the rows."""
-        weight = embedding_weight(unwrap(kwargs["model"])).detach()
-        self.rows = weight[self.token_ids.to(weight.device)].clone()
+        self.rows = read_rows(unwrap(kwargs["model"]), self.token_ids)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put them back."""
-        weight = embedding_weight(unwrap(kwargs["model"]))
         assert self.rows is not None
-        with torch.no_grad():
-            weight[self.token_ids.to(weight.device)] = self.rows
-
-
-def take_rows(weight: Tensor, token_ids: NDArray[np.int64]) -> Tensor:
-    """A copy of some rows, shape (n, D), float32, on the CPU."""
-    index = torch.from_numpy(token_ids).to(weight.device)
-    return weight.detach()[index].float().cpu().clone()
+        write_rows(unwrap(kwargs["model"]), self.token_ids, self.rows)
 
 
 def unwrap(model: Any) -> PreTrainedModel:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from btu.evidence.settings import RECIPE, EvidenceSettings
-from btu.model.settings import FineTuneSettings, ProbeSettings
+from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
 from btu.repair.settings import RecoverySettings, RepairSettings
 from btu.report.summary import Record
 from btu.report.text import show_text
@@ -70,6 +70,7 @@ def _list_settings(record: Record) -> list[tuple[type, Mapping[str, Any]]]:
     if not is_scan:
         repair = {name: record.get(name, False) for name in ("action", "restore", "drop_suspects")}
         parts += [
+            (AdapterSettings, settings.get("adapter") or {}),
             (RepairSettings, repair if record["recipe"] == RECIPE else {}),
             (RecoverySettings, {"epochs": record["recovery"]["epochs"]}),
         ]
@@ -97,6 +98,7 @@ def _write_call(record: Record) -> str:
         ProbeSettings: "settings" if is_scan else "probe_settings",
         EvidenceSettings: "evidence" if is_scan else "evidence_settings",
         RecoverySettings: "recovery",
+        AdapterSettings: "adapter",
     }
     options = [f"recipe={record['recipe']!r}"]
     for settings, values in _list_settings(record):

@@ -54,8 +54,8 @@ def write_options(settings: type, values: Mapping[str, Any]) -> list[str]:
 
     Args:
         settings: The class that describes them.
-        values: Field to value, JSON types; fields that are left out or have no option, and
-            switches that stand as usual, are not written.
+        values: Field to value, JSON types; fields that are left out, null or have no option,
+            and switches that stand as usual, are not written.
 
     Example:
         >>> @dataclass
@@ -67,7 +67,7 @@ def write_options(settings: type, values: Mapping[str, Any]) -> list[str]:
     """
     words: list[str] = []
     for f in fields(settings):
-        if f.name not in values or "flag" not in f.metadata:
+        if values.get(f.name) is None or "flag" not in f.metadata:
             continue
         flag, value = str(f.metadata["flag"]), values[f.name]
         if isinstance(value, bool):
