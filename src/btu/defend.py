@@ -21,6 +21,7 @@ from btu.model.embeddings import hash_weights, hide_tokens
 from btu.model.finetune import Classifier, check_training_args, finetune
 from btu.model.material import Material, load_material
 from btu.model.metrics import Evaluation
+from btu.model.processes import share
 from btu.model.settings import FineTuneSettings, ProbeSettings
 from btu.model.tokens import TokenRows, tokenize_corpus
 from btu.repair.recovery import Snapshot, find_hanging_rows, recover_model, unlearn_model
@@ -31,6 +32,7 @@ from btu.report.record import build_reported
 from btu.scan import read_reviews, scan_material
 from btu.support.errors import InputError
 from btu.support.folders import replace_folder
+from btu.support.processes import is_main
 from btu.support.record import RECORD_NAME, write_record
 
 _HARDLY_ANY = 0.05
@@ -102,7 +104,7 @@ class Defence:
         """Write weights (safetensors), config, tokenizer and the record (`btu.json`).
 
         `AutoModelForSequenceClassification.from_pretrained` loads it without btu. The folder
-        appears as a whole or not at all.
+        appears as a whole or not at all. Of several processes the main one alone writes.
 
         Args:
             folder: New or empty.
@@ -114,6 +116,8 @@ class Defence:
         Raises:
             InputError: The folder is in use and `overwrite` is False.
         """
+        if not is_main():
+            return Path(folder)
         with replace_folder(folder, overwrite=overwrite) as fresh:
             self.classifier.save(fresh)
             write_record(self.record, fresh / RECORD_NAME)
@@ -261,13 +265,15 @@ def defend_material(
     recovers = kept.all() and bool(unlearn_ids) and clean_corpus is None
     hung = findings.flagged & kept
     if recovers:
-        hung |= find_hanging_rows(
-            classifier,
-            tokenizer,
-            material.rows,
-            unlearn_ids,
-            neutral=before.neutral,
-            precision=settings.precision,
+        hung |= share(
+            lambda: find_hanging_rows(
+                classifier,
+                tokenizer,
+                material.rows,
+                unlearn_ids,
+                neutral=before.neutral,
+                precision=settings.precision,
+            )
         )
     timer.lap("find_hanging_rows")
     edits = unlearn_model(classifier, before, unlearn_ids)

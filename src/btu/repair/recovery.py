@@ -22,6 +22,7 @@ from transformers import (
 from btu.findings import Findings
 from btu.model.embeddings import embedding_weight, hide_tokens
 from btu.model.finetune import finetune, predict_scores
+from btu.model.processes import put_rows, whole
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenRows
 from btu.repair.settings import RecoverySettings
@@ -56,7 +57,7 @@ class Snapshot:
     @classmethod
     def of(cls, model: PreTrainedModel, findings: Findings) -> Snapshot:
         """Copy what unlearning will need later."""
-        weight = embedding_weight(model).detach()
+        weight = whole(embedding_weight(model).detach())
         if findings.neutral_id is None:
             neutral = weight.float().mean(dim=0)
         else:
@@ -69,23 +70,29 @@ def unlearn_model(
 ) -> tuple[RowEdit, ...]:
     """Overwrite the dimensions of these tokens that moved more than the mean, in place.
 
-    The mean change is taken once, from two snapshots, over the rows of the tokens that occur.
+    The mean change is taken once, from two snapshots, over the rows of the tokens that occur. A
+    matrix that is spread over several processes is gathered, cut, and the rows are put back.
 
     Args:
         model: Fine-tuned.
         before: The embeddings before fine-tuning.
         token_ids: The suspects, each among `before.token_ids`.
     """
-    weight = embedding_weight(model)
+    matrix = embedding_weight(model)
+    weight = whole(matrix)
     threshold = measure_mean_change(before.rows, take_rows(weight, before.token_ids))
     places = np.searchsorted(before.token_ids, token_ids)
-    return unlearn_rows(
+    edits = unlearn_rows(
         weight,
         before.rows[torch.from_numpy(places)],
         token_ids,
         neutral=before.neutral,
         threshold=threshold,
     )
+    if weight is not matrix and edits:
+        edited = torch.tensor([edit.token_id for edit in edits], device=weight.device)
+        put_rows(matrix, edited, weight[edited])
+    return edits
 
 
 def find_hanging_rows(
@@ -183,7 +190,7 @@ class FreezeRowsCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Remember the rows."""
-        weight = embedding_weight(unwrap(kwargs["model"])).detach()
+        weight = whole(embedding_weight(unwrap(kwargs["model"])).detach())
         self.rows = weight[self.token_ids.to(weight.device)].clone()
 
     def on_step_end(
@@ -192,8 +199,7 @@ class FreezeRowsCallback(TrainerCallback):
         """Put them back."""
         weight = embedding_weight(unwrap(kwargs["model"]))
         assert self.rows is not None
-        with torch.no_grad():
-            weight[self.token_ids.to(weight.device)] = self.rows
+        put_rows(weight, self.token_ids, self.rows)
 
 
 def take_rows(weight: Tensor, token_ids: NDArray[np.int64]) -> Tensor:
