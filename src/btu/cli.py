@@ -23,6 +23,7 @@ from btu.model.settings import AdapterSettings, FineTuneSettings, Precision, Pro
 from btu.repair.settings import Action, RecoverySettings, RepairSettings
 from btu.report.cli import FailOn, is_failure, report
 from btu.support.errors import InputError
+from btu.support.processes import is_main, process_count, speak_once
 from btu.support.settings import option_flag, option_help
 
 app = typer.Typer(
@@ -143,6 +144,8 @@ def scan(
 
     if model is not None:
         silence_libraries()
+    elif not is_main():
+        return
     tables = [path for path in (scores, rows, export_clean, export_flagged) if path]
     for path in filter(None, (output, *tables)):
         check_output_file(path, overwrite=overwrite)
@@ -161,6 +164,8 @@ def scan(
             seed=seed,
             **_columns(text_column, text_pair_column, label_column, split),
         )
+    if model is not None:
+        _end_as_main()
     record = build_reported("scan", findings.to_dict())
     if output is not None:
         write_record(record, output)
@@ -292,6 +297,8 @@ def train(
             plain = (
                 train_plain(model, corpus, settings, "undefended", adapter) if undefended else None
             )
+        _end_as_main()
+        if test_data is not None:
             defence = evaluate_defence(
                 defence,
                 test_data,
@@ -476,7 +483,14 @@ app.add_typer(bench_app, name="bench")
 def main() -> None:
     """Run the command line; errors of the input end with status 2, faults of btu with 3."""
     warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
+    speak_once(_run)
+
+
+def _run() -> None:
+    if not is_main():
+        warnings.simplefilter("ignore")
     try:
+        _check_processes()
         app()
     except InputError as error:
         _fail(f"Error: {error}", 2)
@@ -488,6 +502,24 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         _fail("This is a fault in btu; please report it with the lines above.", 3)
+
+
+def _check_processes() -> None:
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if process_count() > 1 and command not in ("", "scan", "train"):
+        raise InputError(
+            f"btu {command}: expected one process, got {process_count()}. Only scan and train "
+            "share their work; start this without a launcher."
+        )
+
+
+def _end_as_main() -> None:
+    """The other processes end here, in good order; what is left is done by one."""
+    from btu.model.processes import leave_processes
+
+    leave_processes()
+    if not is_main():
+        raise typer.Exit
 
 
 def _columns(

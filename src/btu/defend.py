@@ -22,6 +22,7 @@ from btu.model.embeddings import hash_weights, hide_tokens
 from btu.model.finetune import Classifier, check_training_args, finetune
 from btu.model.material import Material, load_material
 from btu.model.metrics import Evaluation
+from btu.model.processes import share
 from btu.model.rows import has_adapter
 from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
 from btu.model.tokens import TokenRows, tokenize_corpus
@@ -33,6 +34,7 @@ from btu.report.record import build_reported
 from btu.scan import read_reviews, scan_material
 from btu.support.errors import InputError
 from btu.support.folders import replace_folder
+from btu.support.processes import is_main
 from btu.support.record import RECORD_NAME, write_record
 
 _HARDLY_ANY = 0.05
@@ -105,7 +107,7 @@ class Defence:
 
         `AutoModelForSequenceClassification.from_pretrained` loads it without btu; where an adapter
         was trained, `AutoPeftModelForSequenceClassification.from_pretrained`. The folder
-        appears as a whole or not at all.
+        appears as a whole or not at all. Of several processes the main one alone writes.
 
         Args:
             folder: New or empty.
@@ -117,6 +119,8 @@ class Defence:
         Raises:
             InputError: The folder is in use and `overwrite` is False.
         """
+        if not is_main():
+            return Path(folder)
         with replace_folder(folder, overwrite=overwrite) as fresh:
             self.classifier.save(fresh)
             write_record(self.record, fresh / RECORD_NAME)
@@ -274,13 +278,15 @@ def defend_material(
     recovers = kept.all() and bool(unlearn_ids) and clean_corpus is None
     hung = findings.flagged & kept
     if recovers:
-        hung |= find_hanging_rows(
-            classifier,
-            tokenizer,
-            material.rows,
-            unlearn_ids,
-            neutral=before.neutral,
-            precision=settings.precision,
+        hung |= share(
+            lambda: find_hanging_rows(
+                classifier,
+                tokenizer,
+                material.rows,
+                unlearn_ids,
+                neutral=before.neutral,
+                precision=settings.precision,
+            )
         )
     timer.lap("find_hanging_rows")
     edits = unlearn_model(classifier, before, unlearn_ids)

@@ -194,6 +194,7 @@ def scan_material(
     reviews: Sequence[Review] = (),
 ) -> Findings:
     """Probe, name the suspects, ask the evidence. The model is left as it came."""
+    from btu.model.processes import share
     from btu.model.proposals import propose_tokens
 
     start = perf_counter()
@@ -204,13 +205,15 @@ def scan_material(
     found, readings = None, None
     if recipe == "verified":
         asked = perf_counter()
-        found = _ask(
-            corpus,
-            evidence,
-            reviews,
-            seed=settings.seed,
-            proposed=proposals.words,
-            states=proposals.text.states if evidence.styles else None,
+        found = share(
+            lambda: _ask(
+                corpus,
+                evidence,
+                reviews,
+                seed=settings.seed,
+                proposed=proposals.words,
+                states=proposals.text.states if evidence.styles else None,
+            )
         )
         if found.flagged.any():
             pieces = {
@@ -218,8 +221,9 @@ def scan_material(
                 for test in found.triggers
                 for place in _place(_find_pieces(test, corpus, tokenizer), proposals.token_ids)
             }
+            flagged = found.flagged
             with threadpool_limits(1):
-                readings = read_texts(proposals.text, found.flagged, pieces)
+                readings = share(lambda: read_texts(proposals.text, flagged, pieces))
         timings["evidence"] = perf_counter() - asked
         kinds = _STYLES_UNSURE if found.limit.styles else _NO_STYLES
         not_checked = [_FEW_ROWS, kinds, *not_checked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import parse_flag_from_env
 from numpy.typing import NDArray
 from transformers import (
     DataCollatorWithPadding,
@@ -29,6 +31,7 @@ from transformers import (
 )
 
 from btu.model.adapters import MERGED, save_adapter
+from btu.model.processes import gather_weights, join_processes
 from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
@@ -111,7 +114,9 @@ def finetune(
     callbacks: Sequence[TrainerCallback] = (),
     description: str = "fine-tuning",
 ) -> None:
-    """Fine-tune all weights, in place.
+    """Fine-tune all weights, in place; of several processes, each on its share of the batches.
+
+    With FSDP a copy is trained, spread over the processes; its weights come back whole to each.
 
     Args:
         model: Sequence classifier.
@@ -120,11 +125,17 @@ def finetune(
         settings: How.
         callbacks: Of the Trainer.
         description: In front of the progress bar.
+
+    Raises:
+        InputError: The launcher asks for a way of sharing weights other than DDP and FSDP 2.
     """
+    join_processes()
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
+        args = _training_arguments(settings, scratch)
+        trained = copy.deepcopy(model) if _is_spread(args) else model
         trainer = Trainer(
-            model=model,
-            args=_training_arguments(settings, scratch),
+            model=trained,
+            args=args,
             train_dataset=TokenDataset(rows),
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
@@ -132,8 +143,27 @@ def finetune(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
+        _check_spreading(trainer)
         trainer.train(resume_from_checkpoint=settings.training_args.get("resume_from_checkpoint"))
+        if trained is not model:
+            model.load_state_dict(gather_weights(trained))
     model.eval()
+
+
+def _is_spread(args: TrainingArguments) -> bool:
+    """Whether the Trainer will keep a part of the weights in each process."""
+    return bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
+
+
+def _check_spreading(trainer: Trainer) -> None:
+    if trainer.is_deepspeed_enabled or (
+        trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2
+    ):
+        found = "DeepSpeed" if trainer.is_deepspeed_enabled else "FSDP version 1"
+        raise InputError(
+            f"fine-tuning: expected one process, DDP or FSDP version 2, got {found}. Launch with "
+            "`accelerate launch --use_fsdp --fsdp_version 2`, or without sharding."
+        )
 
 
 @torch.no_grad()

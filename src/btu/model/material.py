@@ -20,6 +20,7 @@ from btu.model.embeddings import (
     longest_text,
 )
 from btu.model.facts import ModelFacts
+from btu.model.processes import check_alike, join_processes
 from btu.model.tokens import TokenRows, tokenize_corpus
 
 _MOST = 0.5
@@ -54,8 +55,9 @@ def load_material(
     """Load and check data and model, tokenise once.
 
     Raises:
-        InputError: Data or model cannot be used.
+        InputError: Data or model cannot be used; several processes cannot meet, or read other data.
     """
+    join_processes()
     corpus = load_corpus(data, **columns)
     tokenizer = load_tokenizer(model)
     classifier = load_classifier(
@@ -64,6 +66,8 @@ def load_material(
     max_length = min(max_length, longest_text(classifier, tokenizer))
     rows = tokenize_corpus(corpus, tokenizer, max_length=max_length)
     _warn_of_unknown_text(rows, tokenizer, f"{corpus.source}: the tokenizer of {model}")
+    sha256 = hash_weights(classifier)
+    check_alike({"data": corpus.fingerprint(), "model": sha256})
     return Material(
         corpus=corpus,
         tokenizer=tokenizer,
@@ -75,7 +79,7 @@ def load_material(
             name=str(model),
             revision=getattr(classifier.config, "_commit_hash", None),
             architecture=type(classifier).__name__,
-            sha256=hash_weights(classifier),
+            sha256=sha256,
             vocabulary_size=len(embedding_weight(classifier)),
         ),
     )

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from btu.model.drift import count_share, measure_drift, pick_most_moved
 from btu.model.embeddings import embedding_module, embedding_weight, protected_token_ids
 from btu.model.finetune import autocast, pick_precision
+from btu.model.processes import add_up, add_up_rows, own_part, share
 from btu.model.settings import ProbeSettings
 from btu.model.tokens import TokenRows
 from btu.support.progress import track
@@ -90,6 +91,9 @@ def run_probes(
     Only rows of tokens that occur are trained, with weight decay 0, so time and memory do not
     depend on the size of the vocabulary and an absent token drifts exactly 0. Special tokens are
     protected: they neither learn nor become suspects.
+
+    Of several processes the main one runs the shallow rounds; the batches of the third are shared
+    among all, with the gradients of one process.
 
     Args:
         model: Pretrained sequence classifier with V embedding rows; the head may be new.
@@ -167,8 +171,13 @@ def _probe_shallow(
         for order in (rng.permutation(len(rows)) for _ in range(settings.epochs))
         for start in range(0, len(rows), settings.shallow_batch_size)
     ]
-    _train([movement, *head.parameters()], movement, loss_of, batches, settings, "probe: shallow")
-    return movement.detach().cpu(), None
+
+    def train() -> Tensor:
+        learning = [movement, *head.parameters()]
+        _train(learning, movement, loss_of, batches, settings, "probe: shallow")
+        return movement.detach().cpu()
+
+    return share(train), None
 
 
 def _probe_embedding_only(
@@ -195,12 +204,18 @@ def _probe_embedding_only(
     pooled = _PooledStates(len(rows))
 
     def loss_of(positions: NDArray[np.int64]) -> Tensor:
-        batch = rows.pad(positions, pad_id=tokenizer.pad_token_id)
+        own = own_part(positions)
+        if not len(own):
+            pooled.seen[positions] = True
+            return (movement * 0).sum()  # the gradients of the others are added to this
+        batch = rows.pad(own, pad_id=tokenizer.pad_token_id)
         labels = batch.pop("labels").to(device)
-        pooled.expect(positions, batch["attention_mask"].to(device))
+        pooled.expect(own, batch["attention_mask"].to(device))
         with autocast(precision), _pick_attention(batch["input_ids"], device):
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
-        return functional.cross_entropy(logits.float(), labels)
+        pooled.seen[positions] = True
+        # The sum over the processes is the mean over the batch.
+        return functional.cross_entropy(logits.float(), labels) * (len(own) / len(positions))
 
     batches = [
         batch
@@ -211,6 +226,7 @@ def _probe_embedding_only(
     hooks = [
         embedding_module(model).register_forward_hook(add_movement),
         model.base_model.register_forward_hook(pooled.keep),
+        movement.register_post_accumulate_grad_hook(_add_up_gradient),
     ]
     try:
         for parameter in frozen:
@@ -222,7 +238,12 @@ def _probe_embedding_only(
         for parameter in frozen:
             parameter.requires_grad_(True)
         model.train(was_training)
-    return movement.detach().cpu(), pooled.states if pooled.known.all() else None
+    return movement.detach().cpu(), pooled.gather()
+
+
+def _add_up_gradient(movement: Tensor) -> None:
+    assert movement.grad is not None
+    add_up(movement.grad)
 
 
 def _pick_attention(token_ids: Tensor, device: torch.device) -> AbstractContextManager[None]:
@@ -238,6 +259,7 @@ class _PooledStates:
     def __init__(self, count: int) -> None:
         self.states: NDArray[np.float16] = np.zeros((count, 0), dtype=np.float16)
         self.known = np.zeros(count, dtype=bool)
+        self.seen = np.zeros(count, dtype=bool)
         self.positions = np.zeros(0, dtype=np.int64)
         self.mask: Tensor | None = None
 
@@ -249,7 +271,7 @@ class _PooledStates:
         """Mean over the tokens of the last hidden states, as a forward hook."""
         assert self.mask is not None
         last, mask = output[0].detach().float(), self.mask
-        if self.known[self.positions].all() or last.shape[:2] != mask.shape:
+        if self.seen[self.positions].all() or last.shape[:2] != mask.shape:
             return
         weights = mask[..., None].float()
         means = ((last * weights).sum(dim=1) / weights.sum(dim=1)).cpu().numpy()
@@ -258,6 +280,18 @@ class _PooledStates:
         # float16 ends at 65,504; states beyond it would be infinite.
         self.states[self.positions] = np.clip(means, -6e4, 6e4)
         self.known[self.positions] = True
+
+    def gather(self) -> NDArray[np.float16] | None:
+        """The states of all rows, from whichever process read them; None where one is missing."""
+        known = self.known.astype(np.int32)
+        add_up_rows(known)
+        if not known.all():
+            return None
+        width = share(lambda: self.states.shape[1])
+        if not self.states.shape[1]:  # every batch was too small for this process to read a row
+            self.states = np.zeros((len(self.known), width), dtype=np.float16)
+        add_up_rows(self.states)
+        return self.states
 
 
 _Probe = Callable[
