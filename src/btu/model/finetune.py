@@ -260,6 +260,9 @@ def _training_arguments(settings: FineTuneSettings, scratch: str) -> TrainingArg
         "use_cpu": PartialState().device.type == "cpu",
         "dataloader_pin_memory": PartialState().device.type == "cuda",
         "train_sampling_strategy": "group_by_length" if settings.group_by_length else "random",
+        # A classifier's loss is a mean over its own rows: the Trainer would multiply it by the
+        # number of processes all the same, as it must for losses that are sums of tokens.
+        "average_tokens_across_devices": False,
     }
     return TrainingArguments(
         **{**defaults, **settings.training_args},
