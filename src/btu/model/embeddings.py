@@ -21,6 +21,8 @@ from transformers import (
 
 from btu.support.errors import InputError
 
+_MEASURED_ROWS = 64
+
 
 def embedding_module(model: PreTrainedModel) -> nn.Module:
     """The module that turns token ids into word vectors.
@@ -45,6 +47,30 @@ def embedding_weight(model: PreTrainedModel) -> Tensor:
     """The word-embedding matrix, shape (V, D); the model's own parameter, not a copy."""
     weight: Tensor = embedding_module(model).weight  # type: ignore[assignment]
     return weight
+
+
+def embedding_scale(model: PreTrainedModel) -> float:
+    """What the embedding module multiplies each row of its matrix by: 1 in most models.
+
+    Some decoders (Gemma) multiply by the root of the width. Measured, not looked up.
+
+    Raises:
+        InputError: What comes out is no multiple of the rows.
+    """
+    module, weight = embedding_module(model), embedding_weight(model).detach()
+    ids = torch.arange(min(len(weight), _MEASURED_ROWS), device=weight.device)
+    with torch.no_grad():
+        made, rows = module(ids).double(), weight[ids].double()
+    if made.shape == rows.shape:
+        square = float((rows * rows).sum())
+        scale = float((made * rows).sum()) / square if square else 1.0
+        if torch.allclose(made, scale * rows, rtol=1e-2, atol=1e-6):
+            return scale
+    raise InputError(
+        f"{type(model).__name__}: expected word vectors that are rows of the embedding matrix, "
+        f"times one number at most, found others behind {type(module).__name__}. Choose a model "
+        "whose embedding is a plain matrix."
+    )
 
 
 def has_own_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -107,10 +133,11 @@ def hide_tokens(
     weight = embedding_weight(model)
     hidden = torch.zeros(len(weight), dtype=torch.bool)
     hidden[torch.tensor(list(token_ids), dtype=torch.long)] = True
+    shown = neutral * embedding_scale(model)
 
     def replace(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         where = hidden.to(output.device)[inputs[0]].unsqueeze(-1)
-        return torch.where(where, neutral.to(output), output)
+        return torch.where(where, shown.to(output), output)
 
     hook = embedding_module(model).register_forward_hook(replace)
     try:
@@ -120,7 +147,10 @@ def hide_tokens(
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model; where it cannot pad, it pads with the end of text.
+    """The tokenizer of a model; it pads on the right, with the end of text where it has no padding.
+
+    Padding on the left, as decoders have it that write text, would move every word's position in a
+    model that counts positions from the start of the batch (GPT-2).
 
     Raises:
         InputError: There is no such model, or it has no tokenizer.
@@ -145,6 +175,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
                 "neither. Set one with tokenizer.add_special_tokens and save it."
             )
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
     return tokenizer
 
 

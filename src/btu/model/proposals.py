@@ -32,6 +32,7 @@ class Proposals:
         thresholds: For each round the least drift of what it suspects.
         neutral_id: The padding token, where the model has one of its own.
         text: The corpus by its tokens and by the states of the encoder.
+        without_states: Why there are no states where there should be; empty otherwise.
         timings: Seconds of each round.
     """
 
@@ -45,6 +46,7 @@ class Proposals:
     thresholds: Mapping[str, float]
     neutral_id: int | None
     text: TextFeatures
+    without_states: str
     timings: Mapping[str, float]
 
 
@@ -73,6 +75,7 @@ def propose_tokens(material: Material, *, settings: ProbeSettings) -> Proposals:
         thresholds={r.name: _least(r) for r in rounds},
         neutral_id=tokenizer.pad_token_id if has_own_padding(tokenizer) else None,
         text=TextFeatures(rows.presence(token_ids), states, rows.labels, num_labels),
+        without_states=next((r.without_states for r in rounds if r.without_states), ""),
         timings={f"probe_{r.name}": r.seconds for r in rounds},
     )
 
