@@ -202,6 +202,7 @@ def load_classifier(
     """
     config = _load_config(name)
     _check_head(name, config, len(label_names))
+    _check_not_quantised(name, config)
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))
     config.label2id = {label: i for i, label in enumerate(label_names)}
@@ -216,7 +217,34 @@ def load_classifier(
             f"{name}: expected a tokenizer of at most {len(weight)} tokens (the rows of the "
             f"model's embedding), got {len(tokenizer)}. Load the tokenizer that belongs to it."
         )
+    check_editable(model)
     return model
+
+
+def check_editable(model: PreTrainedModel) -> None:
+    """Refuse a model whose embedding matrix cannot be edited where it is.
+
+    Raises:
+        InputError: The matrix is not in memory, is quantised, or is the output matrix too.
+    """
+    weight, name = embedding_weight(model), type(model).__name__
+    if weight.is_meta:
+        raise InputError(
+            f"{name}: expected an embedding matrix in memory, got one that is offloaded (device "
+            "meta). Load the whole model, without device_map or offloading."
+        )
+    if not weight.is_floating_point():
+        raise InputError(
+            f"{name}: expected an embedding matrix of floating-point numbers, got {weight.dtype}. "
+            "Load the model without quantisation."
+        )
+    output = model.get_output_embeddings()
+    if output is not None and getattr(output, "weight", None) is weight:
+        raise InputError(
+            f"{name}: expected an embedding matrix of its own, got one that is the output matrix "
+            "too: a cut row would change what the model writes. Take a sequence classifier, or "
+            "untie them: tie_word_embeddings=False, and a copy of the matrix as output."
+        )
 
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -304,6 +332,17 @@ def _check_head(name: str | Path, config: AutoConfig, num_labels: int) -> None:
             f"{name}: the model's classification head has {config.num_labels} labels "
             f"({', '.join(map(str, config.id2label.values()))}), the data has {num_labels}. Give "
             "data with the model's labels, or start from a model without a classification head."
+        )
+
+
+def _check_not_quantised(name: str | Path, config: AutoConfig) -> None:
+    quantised = getattr(config, "quantization_config", None)
+    if quantised:
+        method = dict(quantised).get("quant_method") if isinstance(quantised, dict) else None
+        raise InputError(
+            f"{name}: expected weights of floating-point numbers, got a quantised checkpoint "
+            f"({method or 'quantization_config'} in config.json), whose embeddings cannot be "
+            "edited. Take the checkpoint that it was made from."
         )
 
 
