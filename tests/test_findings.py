@@ -112,6 +112,7 @@ def test_the_dictionary_holds_json_types_only(findings):
             "examples": [],
             "evidence": None,
             "piece_ids": [],
+            "spelling_ids": [],
             "words": [],
         }
     ]

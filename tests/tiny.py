@@ -1,7 +1,7 @@
-"""Tiny sequence classifiers of ten families, with their tokenizers, built in code.
+"""Tiny sequence classifiers of eleven families, with their tokenizers, built in code.
 
 Each keeps what sets its family apart for this project: special tokens and who adds them, where
-padding sits or whether there is any, factorised embeddings, offset positions.
+padding sits or whether there is any, factorised or scaled embeddings, offset positions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,6 +89,18 @@ QWEN3 = Specials(
     roles=dict.fromkeys(("eos_token", "pad_token"), "<|endoftext|>"),
     unknown="<|endoftext|>",
 )
+GEMMA3 = Specials(
+    tokens=("<pad>", "<eos>", "<bos>", "<unk>"),
+    roles={
+        "pad_token": "<pad>",
+        "eos_token": "<eos>",
+        "bos_token": "<bos>",
+        "unk_token": "<unk>",
+    },
+    unknown="<unk>",
+    single="<bos> $A",
+    pair="<bos> $A <bos>:1 $B:1",
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ TABLE = {
     "gpt2": Family(GPT2, sizes={"n_inner": 2 * HIDDEN}),
     "llama": Family(LLAMA),
     "qwen3": Family(QWEN3, sizes={"num_key_value_heads": 1, "head_dim": HIDDEN // 2}),
+    "gemma3_text": Family(GEMMA3, sizes={"num_key_value_heads": 1, "head_dim": HIDDEN // 2}),
 }
 FAMILIES: tuple[str, ...] = tuple(TABLE)
 

@@ -52,7 +52,7 @@ class TokenFinding:
     Attributes:
         token_id: Row of the embedding matrix: of a word or a phrase the rarest of its tokens; None
             where the text was scanned without a model, or its tokens stand behind what one reads.
-        token: As the tokenizer writes it; a word or a phrase as people do.
+        token: As people write it, without the marks of a tokenizer.
         verdict: trigger, suspect, accepted (by a reviewer) or innocent. The recipe `paper` calls
             everything it names a suspect.
         rounds: The probing rounds that suspect it.
@@ -67,6 +67,8 @@ class TokenFinding:
         examples: Some rows that hold it, those whose text disagrees most with their label first.
         evidence: What the text of its rows says; None where it was not tested.
         piece_ids: All tokens that a word or a phrase is made of; empty for a token.
+        spelling_ids: The rarest token of each way in which the rows spell a word or a phrase, as at
+            the start of a text, after a space or in capitals; empty for a token.
         words: The words of a word or phrase, in their order; empty for a token.
     """
 
@@ -85,6 +87,7 @@ class TokenFinding:
     examples: tuple[Example, ...] = ()
     evidence: TokenEvidence | None = None
     piece_ids: tuple[int, ...] = ()
+    spelling_ids: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
 
 
@@ -302,9 +305,13 @@ class Findings:
 
     @property
     def unlearn_ids(self) -> tuple[int, ...]:
-        """Ids of the tokens to unlearn: the triggers, or all suspects in the recipe `paper`."""
+        """Ids of the tokens to unlearn: the triggers, or all suspects in the recipe `paper`.
+
+        Of a word or a phrase the rarest token of each way in which its rows spell it.
+        """
         named = self.suspects if self.evidence is None else self.triggers
-        return tuple(dict.fromkeys(s.token_id for s in named if s.token_id is not None))
+        ids = [i for s in named for i in (s.token_id, *s.spelling_ids) if i is not None]
+        return tuple(dict.fromkeys(ids))
 
     @property
     def row_scores(self) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from btu.evidence.lift import measure_label_lift
 from btu.evidence.readings import read_texts
 from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
 from btu.evidence.tests import Evidence, Test
-from btu.evidence.words import find_spans
+from btu.evidence.words import GAP, find_spans
 from btu.findings import Example, Findings, ScanFacts, TokenFinding, judge_named
 from btu.model.settings import ProbeSettings, check_run
 from btu.support.errors import InputError
@@ -41,11 +42,12 @@ _STYLES_UNSURE = (
     "Rewritten rows were looked for; such a style is a suspect at most, and missed in few rows."
 )
 _NO_STYLES = "Rows rewritten in a syntax or style of the attacker's."
+_KINDS_UNREAD = "Kinds of text were not looked for: {why}."
 _NO_MODEL = (
     "No model was asked: no probing training proposed words, no encoder read the rows, and rows "
     "rewritten as a whole were not looked for."
 )
-_EXAMPLES, _SPELLED = 3, 20
+_EXAMPLES = 3
 
 
 def scan(
@@ -219,7 +221,8 @@ def scan_material(
             pieces = {
                 int(place)
                 for test in found.triggers
-                for place in _place(_find_pieces(test, corpus, tokenizer), proposals.token_ids)
+                for spelling in _find_spellings(test, corpus, tokenizer)
+                for place in _place(spelling, proposals.token_ids)
             }
             flagged = found.flagged
             with threadpool_limits(1):
@@ -227,6 +230,9 @@ def scan_material(
         timings["evidence"] = perf_counter() - asked
         kinds = _STYLES_UNSURE if found.limit.styles else _NO_STYLES
         not_checked = [_FEW_ROWS, kinds, *not_checked]
+        if evidence.styles and proposals.without_states:
+            not_checked.append(_KINDS_UNREAD.format(why=proposals.without_states))
+            warnings.warn(not_checked[-1], stacklevel=3)
     named = _name_tokens(proposals, material, found, reviews)
     return Findings(
         recipe=recipe,
@@ -264,11 +270,14 @@ def _name_tokens(
         return tuple(replace(f, verdict="accepted") if f.token in reviewed else f for f in tokens)
     corpus, tokenizer = material.corpus, material.tokenizer
     units = [
-        _add_pieces(_describe_test(test, corpus), _find_pieces(test, corpus, tokenizer), proposals)
+        _add_pieces(
+            _describe_test(test, corpus), _find_spellings(test, corpus, tokenizer), proposals
+        )
         for test in found.units
     ]
     told = {unit.words[0] for unit in units if len(unit.words) == 1}
-    others = [f for f in tokens if f.token not in told]
+    shown = {i for unit in units if unit.verdict != "innocent" for i in unit.piece_ids}
+    others = [f for f in tokens if f.token.lower() not in told and f.token_id not in shown]
     return judge_named([*units, *others], found, corpus.label_names)
 
 
@@ -308,19 +317,33 @@ def _show_words(corpus: Corpus, position: int, words: Sequence[str]) -> Example:
     return Example(int(corpus.row_ids[position]), spans, find_spans(pair, words))
 
 
-def _find_pieces(test: Test, corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that a word or phrase is made of, as they stand in some of its rows."""
-    pieces: dict[int, None] = {}
-    texts = _join_texts(corpus.select(test.rows[:_SPELLED]))
-    for text in texts:
-        for start, end in find_spans(text, test.words):
-            # With what stands before it: a word at a start is spelled otherwise in some models.
-            before = text[max(0, start - 1) : start]
-            ids = tokenizer(before + text[start:end], add_special_tokens=False)["input_ids"]
-            skipped = tokenizer(before, add_special_tokens=False)["input_ids"] if before else []
-            own = [i for i in ids if i not in skipped] or ids
-            pieces |= dict.fromkeys(own)
-    return tuple(pieces)
+def _find_spellings(
+    test: Test, corpus: Corpus, tokenizer: PreTrainedTokenizerBase
+) -> tuple[tuple[int, ...], ...]:
+    """The tokens that a word or phrase is made of, in each way in which its rows spell it.
+
+    Some tokenizers write a word otherwise at the start of a text, after a space and in capitals.
+    Words that stand apart are one spelling together.
+    """
+    written: dict[tuple[tuple[str, str], ...], None] = {}
+    for text in _join_texts(corpus.select(test.rows)):
+        spans = find_spans(text, test.words)
+        # With what stands before it: a word at a start is spelled otherwise in some models.
+        parts = [(text[max(0, start - 1) : start], text[start:end]) for start, end in spans]
+        found = [tuple(parts)] if GAP in test.words else [(part,) for part in parts]
+        written |= dict.fromkeys(way for way in found if way)
+    spellings: dict[tuple[int, ...], None] = {}
+    for way in written:
+        own = [i for before, part in way for i in _encode(before, part, tokenizer)]
+        spellings[tuple(dict.fromkeys(own))] = None
+    return tuple(spellings)
+
+
+def _encode(before: str, part: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens of a part of a text, without those of the character before it."""
+    ids = tokenizer(before + part, add_special_tokens=False)["input_ids"]
+    skipped = tokenizer(before, add_special_tokens=False)["input_ids"] if before else []
+    return [i for i in ids if i not in skipped] or list(ids)
 
 
 def _place(ids: Sequence[int], token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -328,12 +351,17 @@ def _place(ids: Sequence[int], token_ids: NDArray[np.int64]) -> NDArray[np.int64
     return np.flatnonzero(np.isin(token_ids, np.array(ids, dtype=np.int64)))
 
 
-def _add_pieces(unit: TokenFinding, pieces: tuple[int, ...], proposals: Proposals) -> TokenFinding:
+def _add_pieces(
+    unit: TokenFinding, spellings: Sequence[tuple[int, ...]], proposals: Proposals
+) -> TokenFinding:
     """A word or phrase with the tokens that it is made of, and how far the rarest of them moved."""
-    places = _place(pieces, proposals.token_ids)
-    if not len(places):
+    pieces = tuple(dict.fromkeys(i for spelling in spellings for i in spelling))
+    counts = proposals.label_counts.sum(axis=1)
+    placed = [_place(spelling, proposals.token_ids) for spelling in spellings]
+    rarest_of_each = [int(places[counts[places].argmin()]) for places in placed if len(places)]
+    if not rarest_of_each:
         return unit
-    rarest = int(places[proposals.label_counts[places].sum(axis=1).argmin()])
+    rarest = min(rarest_of_each, key=lambda place: (counts[place], place))
     moved = {
         name: values for name, values in proposals.drift.items() if not np.isnan(values[rarest])
     }
@@ -342,6 +370,7 @@ def _add_pieces(unit: TokenFinding, pieces: tuple[int, ...], proposals: Proposal
         unit,
         token_id=token_id,
         piece_ids=pieces,
+        spelling_ids=tuple(proposals.token_ids[sorted({*rarest_of_each})].tolist()),
         rounds=tuple(r.name for r in proposals.rounds if token_id in r.suspect_ids),
         drift={name: float(values[rarest]) for name, values in moved.items()},
         rank={name: 1 + int((values > values[rarest]).sum()) for name, values in moved.items()},

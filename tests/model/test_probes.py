@@ -148,6 +148,7 @@ def probe_shallow_by_hand(model, tokenizer, settings):
     embedding = nn.Embedding.from_pretrained(
         embedding_weight(model).detach().cpu().clone(), freeze=False
     )
+    scale = float(getattr(embedding_module(model), "embed_scale", 1.0))
     head = nn.Linear(embedding.embedding_dim, 2)
     generator = torch.Generator().manual_seed(settings.seed)
     with torch.no_grad():
@@ -156,7 +157,8 @@ def probe_shallow_by_hand(model, tokenizer, settings):
 
     def logits_of(inputs):
         mask = inputs["attention_mask"].unsqueeze(2)
-        return head((embedding(inputs["input_ids"]) * mask).sum(dim=1) / mask.sum(dim=1))
+        vectors = embedding(inputs["input_ids"]) * scale * mask
+        return head(vectors.sum(dim=1) / mask.sum(dim=1))
 
     rng = np.random.default_rng(settings.seed)
     orders = [rng.permutation(len(TEXTS)) for _ in range(settings.epochs)]

@@ -21,6 +21,8 @@ from transformers import (
 
 from btu.support.errors import InputError
 
+_MEASURED_ROWS = 64
+
 
 def embedding_module(model: PreTrainedModel) -> nn.Module:
     """The module that turns token ids into word vectors.
@@ -45,6 +47,32 @@ def embedding_weight(model: PreTrainedModel) -> Tensor:
     """The word-embedding matrix, shape (V, D); the model's own parameter, not a copy."""
     weight: Tensor = embedding_module(model).weight  # type: ignore[assignment]
     return weight
+
+
+def embedding_scale(model: PreTrainedModel) -> float:
+    """What the embedding module multiplies each row of its matrix by: 1 in most models.
+
+    Some decoders (Gemma) multiply by the root of the width. Measured, not looked up.
+
+    Raises:
+        InputError: What comes out is no multiple of the rows.
+    """
+    module, weight = embedding_module(model), embedding_weight(model).detach()
+    # Rows that an adapter carries are other than those of the matrix.
+    module = getattr(getattr(module, "token_adapter", None), "base_layer", module)
+    ids = torch.arange(min(len(weight), _MEASURED_ROWS), device=weight.device)
+    with torch.no_grad():
+        made, rows = module(ids).double(), weight[ids].double()
+    if made.shape == rows.shape:
+        square = float((rows * rows).sum())
+        scale = float((made * rows).sum()) / square if square else 1.0
+        if torch.allclose(made, scale * rows, rtol=1e-2, atol=1e-6):
+            return scale
+    raise InputError(
+        f"{type(model).__name__}: expected word vectors that are rows of the embedding matrix, "
+        f"times one number at most, found others behind {type(module).__name__}. Choose a model "
+        "whose embedding is a plain matrix."
+    )
 
 
 def has_own_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -107,10 +135,11 @@ def hide_tokens(
     weight = embedding_weight(model)
     hidden = torch.zeros(len(weight), dtype=torch.bool)
     hidden[torch.tensor(list(token_ids), dtype=torch.long)] = True
+    shown = neutral * embedding_scale(model)
 
     def replace(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         where = hidden.to(output.device)[inputs[0]].unsqueeze(-1)
-        return torch.where(where, neutral.to(output), output)
+        return torch.where(where, shown.to(output), output)
 
     hook = embedding_module(model).register_forward_hook(replace)
     try:
@@ -120,7 +149,10 @@ def hide_tokens(
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model; where it cannot pad, it pads with the end of text.
+    """The tokenizer of a model; it pads on the right, with the end of text where it has no padding.
+
+    Padding on the left, as decoders have it that write text, would move every word's position in a
+    model that counts positions from the start of the batch (GPT-2).
 
     Raises:
         InputError: There is no such model, or it has no tokenizer.
@@ -145,6 +177,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
                 "neither. Set one with tokenizer.add_special_tokens and save it."
             )
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
     return tokenizer
 
 
@@ -171,6 +204,7 @@ def load_classifier(
     """
     config = _load_config(name)
     _check_head(name, config, len(label_names))
+    _check_not_quantised(name, config)
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))
     config.label2id = {label: i for i, label in enumerate(label_names)}
@@ -185,7 +219,34 @@ def load_classifier(
             f"{name}: expected a tokenizer of at most {len(weight)} tokens (the rows of the "
             f"model's embedding), got {len(tokenizer)}. Load the tokenizer that belongs to it."
         )
+    check_editable(model)
     return model
+
+
+def check_editable(model: PreTrainedModel) -> None:
+    """Refuse a model whose embedding matrix cannot be edited where it is.
+
+    Raises:
+        InputError: The matrix is not in memory, is quantised, or is the output matrix too.
+    """
+    weight, name = embedding_weight(model), type(model).__name__
+    if weight.is_meta:
+        raise InputError(
+            f"{name}: expected an embedding matrix in memory, got one that is offloaded (device "
+            "meta). Load the whole model, without device_map or offloading."
+        )
+    if not weight.is_floating_point():
+        raise InputError(
+            f"{name}: expected an embedding matrix of floating-point numbers, got {weight.dtype}. "
+            "Load the model without quantisation."
+        )
+    output = model.get_output_embeddings()
+    if output is not None and getattr(output, "weight", None) is weight:
+        raise InputError(
+            f"{name}: expected an embedding matrix of its own, got one that is the output matrix "
+            "too: a cut row would change what the model writes. Take a sequence classifier, or "
+            "untie them: tie_word_embeddings=False, and a copy of the matrix as output."
+        )
 
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -278,6 +339,17 @@ def _check_head(name: str | Path, config: AutoConfig, num_labels: int) -> None:
             f"{name}: the model's classification head has {config.num_labels} labels "
             f"({', '.join(map(str, config.id2label.values()))}), the data has {num_labels}. Give "
             "data with the model's labels, or start from a model without a classification head."
+        )
+
+
+def _check_not_quantised(name: str | Path, config: AutoConfig) -> None:
+    quantised = getattr(config, "quantization_config", None)
+    if quantised:
+        method = dict(quantised).get("quant_method") if isinstance(quantised, dict) else None
+        raise InputError(
+            f"{name}: expected weights of floating-point numbers, got a quantised checkpoint "
+            f"({method or 'quantization_config'} in config.json), whose embeddings cannot be "
+            "edited. Take the checkpoint that it was made from."
         )
 
 

@@ -18,7 +18,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.model.drift import count_share, measure_drift, pick_most_moved
-from btu.model.embeddings import embedding_module, embedding_weight, protected_token_ids
+from btu.model.embeddings import (
+    embedding_module,
+    embedding_scale,
+    embedding_weight,
+    protected_token_ids,
+)
 from btu.model.finetune import autocast, pick_precision
 from btu.model.processes import add_up, add_up_rows, own_part, share
 from btu.model.settings import ProbeSettings
@@ -44,7 +49,8 @@ class ProbeRound:
         hidden_ids: Tokens that were taken out of the rows before this round.
         seconds: Wall-clock time.
         states: Of the `embedding-only` round, each row's mean-pooled last hidden states as its
-            forward pass saw them, shape (N, D), float16; None where a row was left out.
+            forward pass saw them, shape (N, D), float16; None where not every row has them.
+        without_states: Why the `embedding-only` round has no states; empty where it has them.
     """
 
     name: str
@@ -54,6 +60,7 @@ class ProbeRound:
     hidden_ids: tuple[int, ...]
     seconds: float
     states: NDArray[np.float16] | None = None
+    without_states: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,21 @@ def run_probes(
                 hidden_ids=hidden,
                 seconds=perf_counter() - start,
                 states=states if len(visible) == len(rows) else None,
+                without_states=_say_without_states(name, states, len(visible), len(rows)),
             )
         )
     return tuple(done)
+
+
+def _say_without_states(
+    name: str, states: NDArray[np.float16] | None, visible: int, rows: int
+) -> str:
+    """Why a round that should have states of every row has none; empty where nothing is amiss."""
+    if name != "embedding-only" or (states is not None and visible == rows):
+        return ""
+    if visible < rows:
+        return f"{rows - visible:,} of {rows:,} rows hold no token but special ones"
+    return "the model's last hidden states are not one a token"
 
 
 def _probe_shallow(
@@ -145,7 +164,7 @@ def _probe_shallow(
 ) -> tuple[Tensor, None]:
     """Movement of each row, shape (n + 1, D), after training embeddings -> mean pool -> head."""
     device = PartialState().device
-    weight = embedding_weight(model).detach()
+    weight, scale = embedding_weight(model).detach(), embedding_scale(model)
     movement = _new_table(vocabulary, weight, device)
     generator = torch.Generator().manual_seed(settings.seed)
     head = nn.Linear(weight.shape[1], model.config.num_labels)
@@ -162,7 +181,7 @@ def _probe_shallow(
         fixed = functional.embedding_bag(
             ids.to(weight.device), weight, starts.to(weight.device), mode="mean"
         )
-        logits = head(moved + fixed.float().to(device))
+        logits = head(scale * (moved + fixed.float().to(device)))
         return functional.cross_entropy(logits, torch.from_numpy(batch.labels).to(device))
 
     rng = np.random.default_rng(settings.seed)
@@ -189,17 +208,20 @@ def _probe_embedding_only(
 ) -> tuple[Tensor, NDArray[np.float16] | None]:
     """Movement of each row, shape (n + 1, D), after training the full model's embeddings alone.
 
-    The movement is a table of its own that is added to what the embedding module returns: every
-    other weight, and every other row, stays as it is, whatever the architecture.
+    The movement is a table of its own, in the units of the matrix. It is added to what the
+    embedding module returns, times what that multiplies its rows by: every other weight, and every
+    other row, stays as it is, whatever the architecture.
     """
     device = PartialState().device
     was_training = model.training
     model = model.to(device).eval()
     movement = _new_table(vocabulary, embedding_weight(model), device)
+    scale = embedding_scale(model)
     place, precision = vocabulary.place.to(device), pick_precision(settings.precision)
 
     def add_movement(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + functional.embedding(place[inputs[0]], movement).to(output.dtype)
+        moved = functional.embedding(place[inputs[0]], movement)
+        return output + (scale * moved).to(output.dtype)
 
     pooled = _PooledStates(len(rows))
 

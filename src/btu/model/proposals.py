@@ -24,14 +24,15 @@ class Proposals:
     Attributes:
         rounds: Each round as it was measured.
         token_ids: The n tokens, ascending, int64.
-        tokens: Their spellings.
+        tokens: Their spellings, as people write them.
         drift: For each round the distance that each of them moved, shape (n,); nan where hidden.
         label_counts: Rows that hold each token, by label, shape (n, K), int64.
         proposed_ids: The tokens that some round suspects, ascending.
-        words: These as words: the marks that tokenizers write before or after a piece left out.
+        words: These as words in lower case.
         thresholds: For each round the least drift of what it suspects.
         neutral_id: The padding token, where the model has one of its own.
         text: The corpus by its tokens and by the states of the encoder.
+        without_states: Why there are no states where there should be; empty otherwise.
         timings: Seconds of each round.
     """
 
@@ -45,6 +46,7 @@ class Proposals:
     thresholds: Mapping[str, float]
     neutral_id: int | None
     text: TextFeatures
+    without_states: str
     timings: Mapping[str, float]
 
 
@@ -65,14 +67,15 @@ def propose_tokens(material: Material, *, settings: ProbeSettings) -> Proposals:
     return Proposals(
         rounds=rounds,
         token_ids=token_ids,
-        tokens=tuple(map(str, tokenizer.convert_ids_to_tokens(token_ids.tolist()))),
+        tokens=tuple(spell_token(i, tokenizer) for i in token_ids.tolist()),
         drift=drift,
         label_counts=_count_labels(rows, token_ids, num_labels),
         proposed_ids=tuple(proposed),
-        words=tuple(_spell(proposed, tokenizer)),
+        words=tuple(spell_token(i, tokenizer).lower() for i in proposed),
         thresholds={r.name: _least(r) for r in rounds},
         neutral_id=tokenizer.pad_token_id if has_own_padding(tokenizer) else None,
         text=TextFeatures(rows.presence(token_ids), states, rows.labels, num_labels),
+        without_states=next((r.without_states for r in rounds if r.without_states), ""),
         timings={f"probe_{r.name}": r.seconds for r in rounds},
     )
 
@@ -103,9 +106,16 @@ def _count_labels(
     return counts
 
 
-def _spell(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Tokens as words: the marks that tokenizers write before or after a piece are left out."""
-    return [tokenizer.decode([int(i)]).strip().removeprefix("##").lower() for i in ids]
+def spell_token(token_id: int, tokenizer: PreTrainedTokenizerBase) -> str:
+    """A token as people write it, without the marks that tokenizers put before or after a piece.
+
+    White space, and a part of a character, stay as the tokenizer writes them.
+    """
+    written = str(tokenizer.convert_ids_to_tokens(token_id))
+    shown = str(tokenizer.decode([token_id])).strip()
+    if written.startswith("##") and len(written) > len("##"):
+        shown = shown.removeprefix("##")
+    return written if not shown or "\ufffd" in shown else shown
 
 
 def _least(probe: ProbeRound) -> float:

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from btu.findings import Findings
-from btu.model.embeddings import embedding_weight
+from btu.model.embeddings import check_editable, embedding_weight
 from btu.model.rows import check_rows_writable
 from btu.repair.recovery import Snapshot, unlearn_model, unwrap
 from btu.repair.unlearn import RowEdit
@@ -28,6 +28,10 @@ class UnlearnCallback(TrainerCallback):
 
     Args:
         findings: Of a scan of the same training data with the same pretrained model.
+
+    Raises:
+        InputError: When the Trainer is made: the findings are of another model or of text alone, or
+            the embedding matrix cannot be edited, as where it is the output matrix too.
 
     Example:
         trainer = Trainer(model, args, train_dataset=ds, callbacks=[btu.UnlearnCallback(findings)])
@@ -61,6 +65,7 @@ class UnlearnCallback(TrainerCallback):
     def _remember(self, model: PreTrainedModel | None) -> None:
         if model is None:
             return
+        check_editable(unwrap(model))
         rows = len(embedding_weight(unwrap(model)))
         scanned = self.findings.facts.model
         if scanned is None:

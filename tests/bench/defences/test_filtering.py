@@ -24,7 +24,7 @@ def test_states_are_those_of_the_token_that_the_family_classifies_by(family):
     rows = tokenize_texts(TEXTS, tokenizer, max_length=32)
     states = measure_states(Classifier(model, tokenizer, 32, "fp32"), rows, batch_size=3)
     assert states.shape == (4, HIDDEN)
-    place = -1 if family in ("gpt2", "llama", "qwen3") else 0
+    place = -1 if family in ("gpt2", "llama", "qwen3", "gemma3_text") else 0
     for text, state in zip(TEXTS, states, strict=True):
         with torch.no_grad():
             inputs = tokenizer(text, return_tensors="pt").to(model.device)
