@@ -162,6 +162,13 @@ def test_every_snippet_on_adapters_runs(reader_folder):
     assert (reader_folder / "adapter" / "adapter_model.safetensors").exists()
 
 
+def test_the_snippet_on_evaluation_during_the_training_runs(reader_folder):
+    (example,) = read_examples("docs/guides/evaluation.md")
+    example.evaluate()
+    record = json.loads(Path("best-model/btu.json").read_text())
+    assert record["training_evaluation"]["evaluations"]
+
+
 def test_a_stricter_budget_turns_triggers_into_suspects(reader_folder):
     for example in read_examples("docs/guides/strictness.md"):
         example.evaluate()

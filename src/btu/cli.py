@@ -70,6 +70,7 @@ Styles = Annotated[bool, _option(EvidenceSettings, "styles")]
 Epochs = Annotated[float, _option(FineTuneSettings, "epochs")]
 LearningRate = Annotated[float, _option(FineTuneSettings, "learning_rate")]
 BatchSize = Annotated[int, _option(FineTuneSettings, "batch_size")]
+EarlyStopping = Annotated[int, _option(FineTuneSettings, "early_stopping")]
 GroupByLength = Annotated[bool, _option(FineTuneSettings, "group_by_length")]
 Lora = Annotated[bool, _option(AdapterSettings, "lora")]
 LoraRank = Annotated[int, _option(AdapterSettings, "rank")]
@@ -190,6 +191,13 @@ def train(
     clean_data: Annotated[
         str | None, typer.Option(help="Rows known to be clean, for the recovery.")
     ] = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows to evaluate on during the training, once an epoch if nothing else is said; "
+            "those with a confirmed trigger are left out."
+        ),
+    ] = None,
     test_data: Annotated[
         str | None, typer.Option(help="Held-out clean rows: put the clean accuracy on record.")
     ] = None,
@@ -220,6 +228,7 @@ def train(
         int, _option(FineTuneSettings, "batch_size")
     ] = FineTuneSettings.batch_size,
     group_by_length: GroupByLength = FineTuneSettings.group_by_length,
+    early_stopping: EarlyStopping = FineTuneSettings.early_stopping,
     max_length: MaxLength = FineTuneSettings.max_length,
     precision: PrecisionOption = FineTuneSettings.precision,
     recovery_epochs: RecoveryEpochs = RecoverySettings.epochs,
@@ -262,6 +271,7 @@ def train(
         precision=precision,
         seed=seed,
         group_by_length=group_by_length,
+        early_stopping=early_stopping,
         training_args={
             **_read_training_args(training_args),
             **_read_numbers(_read_options("--training-arg", training_arg or [])),
@@ -280,6 +290,7 @@ def train(
             model,
             data,
             clean_data=clean_data,
+            eval_data=eval_data,
             recipe=recipe,
             action=action,
             restore=restore,

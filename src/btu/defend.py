@@ -39,8 +39,8 @@ from btu.support.record import RECORD_NAME, write_record
 
 _HARDLY_ANY = 0.05
 
-Train = Callable[[Material, Corpus], None]
-"""Fine-tunes the material's model in place on these rows."""
+Train = Callable[[Material, Corpus], Sequence[Mapping[str, float]] | None]
+"""Fine-tunes the material's model in place on these rows; what was evaluated on the way."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def defend(
     data: Any,
     *,
     clean_data: Any = None,
+    eval_data: Any = None,
     recipe: Recipe = "verified",
     action: Action = "both",
     restore: bool = False,
@@ -153,6 +154,9 @@ def defend(
         clean_data: Data known to be clean, for the recovery; its columns are named as those of
             `data`, its split is "train". Without it the recovery takes the training rows that were
             not judged poisoned, with the unlearned tokens hidden.
+        eval_data: Rows to evaluate on during the training, once an epoch unless the training
+            arguments say otherwise. They may be as poisoned as `data`, and would then favour a
+            model with the backdoor: rows with a confirmed trigger are left out.
         recipe: Which method decides what is suspicious: `verified` or `paper`.
         action: What is done with it in the recipe `verified`. `drop` leaves the rows judged
             poisoned out of the fine-tuning, `unlearn` trains on all rows and cuts the triggers'
@@ -182,18 +186,29 @@ def defend(
     check_recipe(recipe)
     check_action(action)
     settings = settings or FineTuneSettings()
-    check_training_args(settings)
+    check_training_args(settings, evaluates=eval_data is not None)
     check_adapter(adapter or AdapterSettings())
     reviews = read_reviews(accept)
     material = load_material(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
 
-    def train(material: Material, corpus: Corpus) -> None:
-        rows = material.rows
-        if corpus is not material.corpus:
-            rows = tokenize_corpus(corpus, material.tokenizer, max_length=material.max_length)
-        finetune(material.model, material.tokenizer, rows, settings=settings, callbacks=callbacks)
+    eval_corpus = _load_clean(eval_data, material.corpus, columns)
+    material = replace(material, eval_corpus=eval_corpus)
+
+    def train(material: Material, corpus: Corpus) -> Sequence[Mapping[str, float]]:
+        def tokenize(corpus: Corpus) -> TokenRows:
+            return tokenize_corpus(corpus, material.tokenizer, max_length=material.max_length)
+
+        evaluated = material.eval_corpus
+        return finetune(
+            material.model,
+            material.tokenizer,
+            material.rows if corpus is material.corpus else tokenize(corpus),
+            settings=settings,
+            eval_rows=None if evaluated is None else tokenize(evaluated),
+            callbacks=callbacks,
+        )
 
     return defend_material(
         material,
@@ -271,7 +286,10 @@ def defend_material(
         corpus = restored.join(corpus, kept) if restored else corpus.select(kept)
         _check_all_labels_kept(corpus)
     timer.lap("restore")
-    train(material, corpus)
+    given = material.eval_corpus
+    if given is not None:
+        material = replace(material, eval_corpus=_leave_triggered_out(given, findings))
+    evaluations = train(material, corpus)
     timer.lap("finetune")
     unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
     # Where rows were left out, what was trained on is what is judged clean: nothing to recover.
@@ -319,6 +337,9 @@ def defend_material(
                 "finetune": asdict(settings),
                 **({"adapter": asdict(adapter)} if adapter is not None and adapter.is_on else {}),
             },
+            "training_evaluation": _describe_evaluations(
+                given, material.eval_corpus, evaluations or ()
+            ),
             "edits": [edit.to_dict() for edit in edits],
             "recovery": {
                 "rows": source,
@@ -345,6 +366,32 @@ def defend_material(
         edits=edits,
         record=record,
     )
+
+
+def _leave_triggered_out(corpus: Corpus, findings: Findings) -> Corpus:
+    """Rows to evaluate on without those that hold a confirmed trigger."""
+    guard = build_guard(findings.to_dict())
+    kept = corpus.select(~guard.recognise(corpus.texts, corpus.text_pairs))
+    if not len(kept):
+        raise InputError(
+            f"{corpus.source}: expected rows to evaluate on, got none without a confirmed trigger. "
+            "Give other rows with --eval-data."
+        )
+    return kept
+
+
+def _describe_evaluations(
+    given: Corpus | None, kept: Corpus | None, evaluations: Sequence[Mapping[str, float]]
+) -> dict[str, Any] | None:
+    if given is None or kept is None:
+        return None
+    return {
+        "source": given.source,
+        "sha256": given.fingerprint(),
+        "rows": len(given),
+        "left_out_rows": len(given) - len(kept),
+        "evaluations": [dict(evaluation) for evaluation in evaluations],
+    }
 
 
 def _describe_model(model: PreTrainedModel) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from accelerate.utils import parse_flag_from_env
 from numpy.typing import NDArray
 from transformers import (
     DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -48,8 +50,24 @@ _RESERVED = {
 }
 
 
-def check_training_args(settings: FineTuneSettings) -> None:
+_EVALUATES: dict[str, tuple[Any, ...]] = {
+    "eval_strategy": (None, "no", False),
+    "load_best_model_at_end": (None, False),
+    "early_stopping": (0,),
+}
+"""What needs rows to evaluate on, and the values with which it needs none."""
+
+
+def _reads(settings: FineTuneSettings, name: str) -> Any:
+    return getattr(settings, name, settings.training_args.get(name))
+
+
+def check_training_args(settings: FineTuneSettings, *, evaluates: bool = False) -> None:
     """Refuse names and values that TrainingArguments does not take, and what btu sets itself.
+
+    Args:
+        settings: Of the fine-tuning.
+        evaluates: Whether there are rows to evaluate on during the training.
 
     Raises:
         InputError: With the nearest valid name for each.
@@ -73,14 +91,16 @@ def check_training_args(settings: FineTuneSettings) -> None:
                 f"training arguments: {name}: expected a {type(default).__name__} such as "
                 f"{default}, got {value!r}."
             )
-    if str(training_args.get("eval_strategy", "no")) != "no":
+    asked = [name for name, unasked in _EVALUATES.items() if _reads(settings, name) not in unasked]
+    if asked and not evaluates:
         raise InputError(
-            "training arguments: eval_strategy: expected no evaluation during the training, which "
-            "has no evaluation rows. Leave it out and run `btu evaluate` afterwards."
+            f"training arguments: {', '.join(asked)}: expected rows to evaluate on during the "
+            "training, got none. Give them with --eval-data (eval_data), or leave this out and run "
+            "`btu evaluate` afterwards."
         )
     try:
         with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
-            _training_arguments(settings, scratch)
+            _training_arguments(settings, scratch, evaluates=evaluates)
     except (TypeError, ValueError, ImportError) as error:
         raise InputError(f"training arguments: {error} Mend that value.") from error
 
@@ -111,9 +131,10 @@ def finetune(
     rows: TokenRows,
     *,
     settings: FineTuneSettings,
+    eval_rows: TokenRows | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     description: str = "fine-tuning",
-) -> None:
+) -> tuple[dict[str, float], ...]:
     """Fine-tune all weights, in place; of several processes, each on its share of the batches.
 
     With FSDP a copy is trained, spread over the processes; its weights come back whole to each.
@@ -123,23 +144,32 @@ def finetune(
         tokenizer: Pads the batches.
         rows: What to train on.
         settings: How.
+        eval_rows: What to evaluate on during the training, once an epoch unless the settings say
+            otherwise.
         callbacks: Of the Trainer.
         description: In front of the progress bar.
+
+    Returns:
+        Of each evaluation the epoch, the mean loss and the accuracy.
 
     Raises:
         InputError: The launcher asks for a way of sharing weights other than DDP and FSDP 2.
     """
     join_processes()
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
-        args = _training_arguments(settings, scratch)
+        args = _training_arguments(settings, scratch, evaluates=eval_rows is not None)
+        own = [_ProgressCallback(description)]
+        stopping = [EarlyStoppingCallback(settings.early_stopping)] * bool(settings.early_stopping)
         trained = copy.deepcopy(model) if _is_spread(args) else model
         trainer = Trainer(
             model=trained,
             args=args,
             train_dataset=TokenDataset(rows),
+            eval_dataset=None if eval_rows is None else TokenDataset(eval_rows),
+            compute_metrics=_measure_accuracy,
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
-            callbacks=[_ProgressCallback(description), *callbacks],
+            callbacks=[*own, *stopping, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
@@ -147,7 +177,22 @@ def finetune(
         trainer.train(resume_from_checkpoint=settings.training_args.get("resume_from_checkpoint"))
         if trained is not model:
             model.load_state_dict(gather_weights(trained))
+        history = trainer.state.log_history
     model.eval()
+    return tuple(
+        {
+            "epoch": float(entry["epoch"]),
+            "loss": float(entry["eval_loss"]),
+            "accuracy": float(entry["eval_accuracy"]),
+        }
+        for entry in history
+        if "eval_loss" in entry
+    )
+
+
+def _measure_accuracy(told: EvalPrediction) -> dict[str, float]:
+    scores = told.predictions[0] if isinstance(told.predictions, tuple) else told.predictions
+    return {"accuracy": float((scores.argmax(axis=-1) == told.label_ids).mean())}
 
 
 def _is_spread(args: TrainingArguments) -> bool:
@@ -249,7 +294,9 @@ class Classifier:
         self.tokenizer.save_pretrained(folder)
 
 
-def _training_arguments(settings: FineTuneSettings, scratch: str) -> TrainingArguments:
+def _training_arguments(
+    settings: FineTuneSettings, scratch: str, *, evaluates: bool = False
+) -> TrainingArguments:
     precision = pick_precision(settings.precision)
     defaults: dict[str, Any] = {
         "output_dir": scratch,
@@ -264,6 +311,16 @@ def _training_arguments(settings: FineTuneSettings, scratch: str) -> TrainingArg
         # number of processes all the same, as it must for losses that are sums of tokens.
         "average_tokens_across_devices": False,
     }
+    if evaluates:
+        defaults["eval_strategy"] = settings.training_args.get("eval_strategy", "epoch")
+        if settings.early_stopping or settings.training_args.get("load_best_model_at_end"):
+            defaults |= {
+                "load_best_model_at_end": True,
+                "save_strategy": defaults["eval_strategy"],
+                "save_steps": settings.training_args.get("eval_steps", 500),
+                "save_total_limit": 1,
+                "save_only_model": True,
+            }
     return TrainingArguments(
         **{**defaults, **settings.training_args},
         num_train_epochs=settings.epochs,

@@ -38,6 +38,7 @@ class Material:
         max_length: Of a row in tokens; longer ones were cut.
         data_facts: What the record says of the data.
         model_facts: What it says of the model.
+        eval_corpus: Rows to evaluate on during the training, where there are any.
     """
 
     corpus: Corpus
@@ -47,6 +48,7 @@ class Material:
     max_length: int
     data_facts: DataFacts
     model_facts: ModelFacts
+    eval_corpus: Corpus | None = None
 
 
 def load_material(

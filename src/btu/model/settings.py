@@ -105,6 +105,14 @@ class FineTuneSettings:
             "help": "Batches of texts of like length: little padding, half the time.",
         },
     )
+    early_stopping: int = field(
+        default=0,
+        metadata={
+            "flag": "--early-stopping",
+            "help": "With evaluation rows: end after so many evaluations without a lower loss, and "
+            "keep the best model; 0 never.",
+        },
+    )
     training_args: Mapping[str, Any] = field(
         default_factory=dict,
         metadata={
@@ -116,6 +124,8 @@ class FineTuneSettings:
     def __post_init__(self) -> None:
         positive = ("epochs", "learning_rate", "batch_size", "max_length")
         faults = faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
+        if fits(self, "early_stopping") and self.early_stopping < 0:
+            faults.append(f"early_stopping: expected 0 or more, got {self.early_stopping}")
         if faults:
             raise InputError.from_faults("fine-tuning settings", faults)
 

@@ -35,6 +35,9 @@ _OF_ONE_RUN = {
     "resume_from_checkpoint",
     "save_strategy",
     "save_steps",
+    "eval_strategy",
+    "eval_steps",
+    "load_best_model_at_end",
     "max_steps",
     "push_to_hub",
 }
@@ -177,7 +180,11 @@ def recover_model(
         tokenizer,
         rows,
         settings=replace(
-            settings, epochs=recovery.epochs, seed=settings.seed + 1, training_args=kept
+            settings,
+            epochs=recovery.epochs,
+            seed=settings.seed + 1,
+            early_stopping=0,
+            training_args=kept,
         ),
         callbacks=[FreezeRowsCallback([edit.token_id for edit in edits])],
         description="recovering",

@@ -81,6 +81,8 @@ def _write_test(record: Record) -> list[str]:
     """What a training was given beside its data: clean rows, held-out rows, a known trigger."""
     clean, tested = record["recovery"]["clean_data"], record["evaluation"]
     words = [] if clean is None else ["--clean-data", clean["source"]]
+    evaluated = record.get("training_evaluation")
+    words += [] if evaluated is None else ["--eval-data", evaluated["source"]]
     if tested is not None and tested["test_data"]["source"] != "memory":
         words += ["--test-data", tested["test_data"]["source"]]
         if tested["after"].get("trigger") is not None:

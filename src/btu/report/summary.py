@@ -205,4 +205,19 @@ def list_done(record: Record) -> list[str]:
     if edits:
         done.append(f"Embeddings of {count(len(edits), 'token')} cut where they moved most.")
         done.append(f"Recovery on: {record['recovery']['rows']}.")
-    return done or ["Nothing was left out or cut: the model is an ordinary fine-tuning."]
+    done = done or ["Nothing was left out or cut: the model is an ordinary fine-tuning."]
+    return [*done, *_say_evaluations(record)]
+
+
+def _say_evaluations(record: Record) -> list[str]:
+    """How the training was evaluated on its way; nothing where it was not."""
+    evaluated = record.get("training_evaluation")
+    if not evaluated or not evaluated["evaluations"]:
+        return []
+    said = ", ".join(f"{e['accuracy']:.1%}" for e in evaluated["evaluations"])
+    left_out = evaluated["left_out_rows"]
+    without = f", {left_out:,} of them with a confirmed trigger left out" if left_out else ""
+    return [
+        f"Evaluated during the training on {count(evaluated['rows'], 'row')} of "
+        f"{evaluated['source']}{without}: accuracy {said}."
+    ]
