@@ -42,15 +42,6 @@ def folder(pretrained, planted, tmp_path_factory):
     return place
 
 
-FSDP = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer",
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
-}
-"""What `accelerate launch --use_fsdp --fsdp_version 2` tells the processes."""
-
 ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 """There may be one GPU, and two processes want one each."""
 
@@ -90,7 +81,7 @@ def test_they_find_the_same(one, two):
         assert theirs["drift"][name] == pytest.approx(moved, rel=1e-3)
 
 
-def check_alike(one, two):
+def test_they_train_and_cut_alike(one, two):
     (mine,), (theirs,) = one[0]["edits"], two[0]["edits"]
     assert mine["token_id"] == theirs["token_id"] == token_id(TRIGGER)
     # A dimension that moved just as far as the mean may be cut in one of them alone.
@@ -103,12 +94,11 @@ def check_alike(one, two):
         assert difference.max() < 1e-3, name
 
 
-def test_they_train_and_cut_alike(one, two):
-    check_alike(one, two)
-
-
-def test_weights_that_are_spread_over_them_are_cut_alike(folder, one):
-    check_alike(one, train(folder, "spread", *LAUNCH, batch=8, **FSDP))
+def test_weights_in_shards_are_refused(folder):
+    words = ("-m", "btu", "scan", "rows.csv", "--model", "base")
+    done = launch(folder, *LAUNCH, *words, ACCELERATE_USE_FSDP="true")
+    assert done.returncode != 0
+    assert done.stderr.count("expected a whole model in each process (DDP), got FSDP") == 1
 
 
 def test_one_of_them_is_heard(two, folder):

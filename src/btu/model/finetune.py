@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import parse_flag_from_env
 from numpy.typing import NDArray
 from transformers import (
     DataCollatorWithPadding,
@@ -33,7 +31,7 @@ from transformers import (
 )
 
 from btu.model.adapters import MERGED, save_adapter
-from btu.model.processes import gather_weights, join_processes
+from btu.model.processes import join_processes, refuse_shards
 from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
@@ -137,8 +135,6 @@ def finetune(
 ) -> tuple[dict[str, float], ...]:
     """Fine-tune all weights, in place; of several processes, each on its share of the batches.
 
-    With FSDP a copy is trained, spread over the processes; its weights come back whole to each.
-
     Args:
         model: Sequence classifier.
         tokenizer: Pads the batches.
@@ -153,16 +149,15 @@ def finetune(
         Of each evaluation the epoch, the mean loss and the accuracy.
 
     Raises:
-        InputError: The launcher asks for a way of sharing weights other than DDP and FSDP 2.
+        InputError: The training arguments ask for FSDP or DeepSpeed.
     """
     join_processes()
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
         args = _training_arguments(settings, scratch, evaluates=eval_rows is not None)
         own = [_ProgressCallback(description)]
         stopping = [EarlyStoppingCallback(settings.early_stopping)] * bool(settings.early_stopping)
-        trained = copy.deepcopy(model) if _is_spread(args) else model
         trainer = Trainer(
-            model=trained,
+            model=model,
             args=args,
             train_dataset=TokenDataset(rows),
             eval_dataset=None if eval_rows is None else TokenDataset(eval_rows),
@@ -173,10 +168,9 @@ def finetune(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        _check_spreading(trainer)
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            refuse_shards("FSDP" if trainer.is_fsdp_enabled else "DeepSpeed")
         trainer.train(resume_from_checkpoint=settings.training_args.get("resume_from_checkpoint"))
-        if trained is not model:
-            model.load_state_dict(gather_weights(trained))
         history = trainer.state.log_history
     model.eval()
     return tuple(
@@ -193,22 +187,6 @@ def finetune(
 def _measure_accuracy(told: EvalPrediction) -> dict[str, float]:
     scores = told.predictions[0] if isinstance(told.predictions, tuple) else told.predictions
     return {"accuracy": float((scores.argmax(axis=-1) == told.label_ids).mean())}
-
-
-def _is_spread(args: TrainingArguments) -> bool:
-    """Whether the Trainer will keep a part of the weights in each process."""
-    return bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
-
-
-def _check_spreading(trainer: Trainer) -> None:
-    if trainer.is_deepspeed_enabled or (
-        trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2
-    ):
-        found = "DeepSpeed" if trainer.is_deepspeed_enabled else "FSDP version 1"
-        raise InputError(
-            f"fine-tuning: expected one process, DDP or FSDP version 2, got {found}. Launch with "
-            "`accelerate launch --use_fsdp --fsdp_version 2`, or without sharding."
-        )
 
 
 @torch.no_grad()

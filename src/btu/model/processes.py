@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import Tensor
 
 from btu.support.errors import InputError
 from btu.support.processes import process_count
@@ -32,8 +31,12 @@ def join_processes() -> PartialState:
     """Meet the other processes of the launch; where they have met, the state as it is.
 
     Raises:
-        InputError: They cannot talk to each other, or there are more of them than GPUs.
+        InputError: They cannot talk to each other, or there are more of them than GPUs; the
+            launcher asks for weights in shards.
     """
+    for kind in ("FSDP", "DEEPSPEED"):
+        if parse_flag_from_env(f"ACCELERATE_USE_{kind}"):
+            refuse_shards(kind)
     if PartialState._shared_state or process_count() == 1:
         return PartialState()
     # Without this, accelerate takes each process on a machine without a GPU for the only one.
@@ -47,6 +50,18 @@ def join_processes() -> PartialState:
             f"{str(error).strip().splitlines()[0]} Install a torch build with this backend, start "
             "no more processes than there are GPUs, or start btu without a launcher."
         ) from error
+
+
+def refuse_shards(kind: str) -> NoReturn:
+    """Probes and cut need every row of the embeddings in each process.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        f"launcher: expected a whole model in each process (DDP), got {kind}, which keeps a part "
+        "in each. Launch without it."
+    )
 
 
 def leave_processes() -> None:
@@ -113,33 +128,3 @@ def check_alike(hashes: Mapping[str, str]) -> None:
     ]
     if faults:
         raise InputError.from_faults(f"{len(seen)} processes", faults)
-
-
-def gather_weights(model: nn.Module) -> dict[str, Tensor]:
-    """All weights of a model that is spread over the processes, whole, in each of them."""
-    return {name: whole(value) for name, value in model.state_dict().items()}
-
-
-def whole(weight: Tensor) -> Tensor:
-    """A matrix itself; a copy of all its rows where it is spread over the processes."""
-    return weight.full_tensor() if isinstance(weight, DTensor) else weight
-
-
-@torch.no_grad()
-def put_rows(weight: Tensor, token_ids: Tensor, rows: Tensor) -> None:
-    """Overwrite rows in place; where the matrix is spread, each process those that it holds.
-
-    Args:
-        weight: Shape (V, D).
-        token_ids: Which rows, shape (n,).
-        rows: Their new values, shape (n, D).
-    """
-    ids = token_ids.to(weight.device)
-    if not isinstance(weight, DTensor):
-        weight[ids] = rows.to(weight)
-        return
-    local = weight.to_local()
-    for chunk in weight.__create_chunk_list__():
-        first = chunk.offsets[0]
-        own = (ids >= first) & (ids < first + chunk.sizes[0])
-        local[ids[own] - first] = rows.to(local)[own]

@@ -17,7 +17,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from btu.model.embeddings import embedding_module, embedding_weight
-from btu.model.processes import put_rows, whole
 from btu.support.errors import InputError
 
 Ids = Sequence[int] | NDArray[np.int64]
@@ -43,7 +42,7 @@ def read_rows(model: PreTrainedModel, token_ids: Ids) -> Tensor:
         model: Plain, or with an adapter of peft around it.
         token_ids: The n tokens.
     """
-    weight = whole(embedding_weight(model).detach())
+    weight = embedding_weight(model).detach()
     index = torch.as_tensor(np.asarray(token_ids, dtype=np.int64), device=weight.device)
     rows = weight[index].float().cpu().clone()
     adapted = _find_adapted(model)
@@ -53,6 +52,7 @@ def read_rows(model: PreTrainedModel, token_ids: Ids) -> Tensor:
     return rows
 
 
+@torch.no_grad()
 def write_rows(model: PreTrainedModel, token_ids: Ids, rows: Tensor) -> None:
     """Put these rows in the place of those of these tokens, in place.
 
@@ -73,7 +73,7 @@ def write_rows(model: PreTrainedModel, token_ids: Ids, rows: Tensor) -> None:
     else:
         weight = adapted.rows
         places = np.array([adapted.place[i] for i in np.asarray(token_ids).tolist()])
-    put_rows(weight, torch.as_tensor(places), rows)
+    weight[torch.as_tensor(places, device=weight.device)] = rows.to(weight)
 
 
 def check_rows_writable(model: PreTrainedModel, token_ids: Ids) -> None:

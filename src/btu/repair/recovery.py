@@ -22,7 +22,6 @@ from transformers import (
 from btu.findings import Findings
 from btu.model.embeddings import embedding_weight, hide_tokens
 from btu.model.finetune import finetune, predict_scores
-from btu.model.processes import whole
 from btu.model.rows import has_adapter, read_rows, write_rows
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenRows
@@ -61,7 +60,7 @@ class Snapshot:
     @classmethod
     def of(cls, model: PreTrainedModel, findings: Findings) -> Snapshot:
         """Copy what unlearning will need later."""
-        weight = whole(embedding_weight(model).detach())
+        weight = embedding_weight(model).detach()
         if findings.neutral_id is None:
             neutral = weight.float().mean(dim=0)
         else:
@@ -77,8 +76,7 @@ def unlearn_model(
 
     The mean change is taken once, from two snapshots, over the rows of the tokens that occur. In
     an adapter no other rows can move that could say how far honest ones do: there every dimension
-    that moved is overwritten. A matrix that is spread over several processes is read whole, and
-    each process puts back the rows that it holds.
+    that moved is overwritten.
 
     Args:
         model: Fine-tuned.
