@@ -57,6 +57,11 @@ def test_csv(held_out, tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("data") / "test.csv", rows)
 
 
+def tells_of_stages_alone(err):
+    """Nothing but the stages that took a second and more, as they do on a busy machine."""
+    return all(re.fullmatch(r"[\w ,:-]+: \d+ s", line) for line in err.splitlines())
+
+
 def check_refused(result, *fragments: str) -> None:
     """Exit status 2, the message on standard error only and without a traceback."""
     status, out, err = result
@@ -74,7 +79,7 @@ def check_refused(result, *fragments: str) -> None:
 def test_scan_ends_with_1_and_names_the_trigger(btu, csv, pretrained):
     status, out, err = btu("scan", csv, "--model", pretrained)
     assert status == 1
-    assert err == ""
+    assert tells_of_stages_alone(err)
     said = " ".join(out.split())
     assert "1 trigger (cf) pointing to positive; 14 of 160 rows (8.8 %) judged" in said
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
@@ -101,7 +106,7 @@ def test_the_papers_scan_ends_with_1_and_names_its_suspects(btu, csv, pretrained
     paper = ("--recipe", "paper", "--alpha", 0.02)
     status, out, err = btu("scan", csv, "--model", pretrained, *paper)
     assert status == 1
-    assert err == ""
+    assert tells_of_stages_alone(err)
     (line,) = [line for line in out.splitlines() if line.startswith(f"{TRIGGER} ")]
     assert line.split()[2:4] == ["positive", "100%"]
     assert "suspicious tokens among the" in out
@@ -120,8 +125,7 @@ def test_scan_prints_json_and_nothing_else(btu, csv, pretrained):
     status, out, err = btu("scan", csv, "--model", pretrained, "--alpha", 0.02, "--json")
     record = json.loads(out)
     assert status == 1
-    # A stage of some seconds is told of, on a busy machine.
-    assert all(re.fullmatch(r"[\w ,:]+: \d+ s", line) for line in err.splitlines())
+    assert tells_of_stages_alone(err)
     assert record["kind"] == "scan"
     assert token_id(TRIGGER) in [s["token_id"] for s in record["suspects"]]
     assert record["settings"]["probes"]["alpha"] == 0.02
@@ -335,7 +339,8 @@ def test_train_leaves_the_poisoned_rows_out(btu, csv, pretrained, tmp_path):
 def test_evaluate_prints_what_the_function_gives(btu, trained, test_csv):
     arguments = ("evaluate", trained[0], test_csv, "--trigger", TRIGGER, "--target", "positive")
     status, out, err = btu(*arguments, "--json")
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert tells_of_stages_alone(err)
     measured = json.loads(out)
     assert (measured["rows"], measured["triggered_rows"]) == (100, 50)
     assert (measured["trigger"], measured["target_label"]) == (TRIGGER, "positive")
@@ -361,7 +366,8 @@ def test_train_prints_its_record_as_json_and_can_leave_the_recovery_out(
     folder = tmp_path / "model"
     train = ("train", csv, "--model", pretrained, "--output", folder, *FAST)
     status, out, err = btu(*train, "--recovery-epochs", 0, "--json")
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert tells_of_stages_alone(err)
     assert json.loads(out) == json.loads((folder / "btu.json").read_text())
     assert json.loads(out)["recovery"]["rows"] == "none"
 
@@ -506,7 +512,8 @@ def poison(btu, csv, output, *options):
 def test_poison_writes_the_truth_beside_a_corpus_that_loads_again(btu, test_csv, tmp_path, suffix):
     path = tmp_path / f"poisoned.{suffix}"
     status, out, err = poison(btu, test_csv, path, "--rate", 0.2)
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert tells_of_stages_alone(err)
     assert "Poisoned 20 of 100 rows" in out
 
     clean, poisoned = load_corpus(test_csv), load_corpus(path)
@@ -639,7 +646,8 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_a_shell_sees_1_for_suspects_and_plain_text_in_80_columns(csv, pretrained):
     done = call("scan", csv, "--model", pretrained, "--alpha", PROBES.alpha)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert done.returncode == 1
+    assert tells_of_stages_alone(done.stderr)
     assert TRIGGER in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -656,5 +664,6 @@ def test_a_shell_sees_2_for_a_missing_file_and_the_reason_on_standard_error(pret
 def test_a_shell_sees_0_for_a_poisoned_copy_as_json(test_csv, tmp_path):
     arguments = ("--attack", "badnets", "--target", "positive", "--output", tmp_path / "out.csv")
     done = call("poison", test_csv, *arguments, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert tells_of_stages_alone(done.stderr)
     assert json.loads(done.stdout)["poisoned"] == 10

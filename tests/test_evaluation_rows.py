@@ -6,6 +6,7 @@ import pytest
 
 import btu
 from btu import InputError
+from btu.model.finetune import check_training_args
 from btu.report.command import write_command
 from btu.report.html import render_html
 from btu.report.markdown import render_markdown
@@ -91,3 +92,10 @@ def test_rows_that_all_hold_the_trigger_are_refused(pretrained, planted):
     triggered = planted.corpus.select(planted.is_poisoned)
     with pytest.raises(InputError, match="without a confirmed trigger"):
         btu.defend(pretrained, planted.corpus, eval_data=triggered, settings=FINETUNE, **OPTIONS)
+
+
+def test_several_processes_keep_no_best_model(monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="expected one process"):
+        check_training_args(replace(FINETUNE, early_stopping=1), evaluates=True)

@@ -36,6 +36,7 @@ from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
 from btu.support.errors import InputError
+from btu.support.processes import process_count
 from btu.support.progress import ProgressBar, track
 
 _RESERVED = {
@@ -95,6 +96,12 @@ def check_training_args(settings: FineTuneSettings, *, evaluates: bool = False) 
             f"training arguments: {', '.join(asked)}: expected rows to evaluate on during the "
             "training, got none. Give them with --eval-data (eval_data), or leave this out and run "
             "`btu evaluate` afterwards."
+        )
+    if process_count() > 1 and {"load_best_model_at_end", "early_stopping"}.intersection(asked):
+        raise InputError(
+            "training arguments: expected one process where the best model is kept, got "
+            f"{process_count()}. Leave out early_stopping and load_best_model_at_end, or start "
+            "btu without a launcher."
         )
     try:
         with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
