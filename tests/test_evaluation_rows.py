@@ -6,6 +6,7 @@ import pytest
 
 import btu
 from btu import InputError
+from btu.defend import train_plain
 from btu.model.finetune import check_training_args
 from btu.report.command import write_command
 from btu.report.html import render_html
@@ -81,6 +82,7 @@ def test_training_ends_where_the_loss_falls_no_more_and_keeps_the_best(pretraine
         ({"early_stopping": 2}, "early_stopping"),
         ({"training_args": {"eval_strategy": "epoch"}}, "eval_strategy"),
         ({"training_args": {"load_best_model_at_end": True}}, "load_best_model_at_end"),
+        ({"training_args": {"eval_on_start": True}}, "eval_on_start"),
     ],
 )
 def test_without_such_rows_what_needs_them_is_refused(pretrained, planted, options, name):
@@ -99,3 +101,16 @@ def test_several_processes_keep_no_best_model(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="expected one process"):
         check_training_args(replace(FINETUNE, early_stopping=1), evaluates=True)
+
+
+def test_the_best_of_no_evaluations_is_refused():
+    settings = replace(FINETUNE, early_stopping=1, training_args={"eval_strategy": "no"})
+    with pytest.raises(InputError, match="expected epoch or steps"):
+        check_training_args(settings, evaluates=True)
+
+
+def test_a_training_without_such_rows_beside_it_runs(pretrained, planted):
+    evaluating = {"eval_strategy": "epoch", "load_best_model_at_end": True}
+    settings = replace(FINETUNE, epochs=1, early_stopping=1, training_args=evaluating)
+    plain = train_plain(pretrained, planted.corpus, settings, "undefended")
+    assert plain.predict(planted.corpus.texts[:5]).shape == (5,)

@@ -19,7 +19,7 @@ from btu.findings import Findings
 from btu.guard import Guard, build_guard
 from btu.model.adapters import add_adapter, check_adapter, describe_adapter
 from btu.model.embeddings import hash_weights, hide_tokens
-from btu.model.finetune import Classifier, check_training_args, finetune
+from btu.model.finetune import Classifier, check_training_args, finetune, without_evaluation
 from btu.model.material import Material, load_material
 from btu.model.metrics import Evaluation
 from btu.model.processes import share
@@ -450,7 +450,13 @@ def train_plain(
     trained = material.model
     if adapter is not None and adapter.is_on:
         trained = add_adapter(trained, adapter, seed=settings.seed)
-    finetune(trained, material.tokenizer, material.rows, settings=settings, description=description)
+    finetune(
+        trained,
+        material.tokenizer,
+        material.rows,
+        settings=without_evaluation(settings),
+        description=description,
+    )
     return Classifier(trained, material.tokenizer, material.max_length, settings.precision)
 
 

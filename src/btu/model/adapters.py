@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors import safe_open
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from btu.model.embeddings import load_with_config
 from btu.model.settings import AdapterSettings
@@ -26,6 +26,8 @@ MERGED = "merged"
 
 _TOKENS = "trainable_token_indices"
 _TASK = "SEQ_CLS"
+# What peft itself trains and saves for this task.
+_HEADS = {"classifier", "score"}
 
 
 def check_adapter(settings: AdapterSettings) -> None:
@@ -48,7 +50,8 @@ def add_adapter(
 ) -> PreTrainedModel:
     """The model with a new adapter around it, and the rows of some tokens in that adapter.
 
-    The classification head is trained with it and saved in it.
+    The classification head is trained with it and saved in it, and so is all else that the
+    checkpoint lacks, such as a pooler: it is drawn anew whenever the base is loaded.
 
     Args:
         model: Pretrained sequence classifier; its weights are frozen.
@@ -64,6 +67,9 @@ def add_adapter(
     """
     peft = _import_peft()
     options = _read_options(settings)
+    new = _find_new_modules(model)
+    if new:
+        options["modules_to_save"] = [*(options.get("modules_to_save") or ()), *new]
     if token_ids:
         options[_TOKENS] = sorted({*map(int, token_ids), *options.get(_TOKENS, ())})
     kind = options.pop("peft_type")
@@ -86,6 +92,9 @@ def add_adapter(
             wrapped: PreTrainedModel = peft.get_peft_model(model, config)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"adapter: {error} Mend the configuration.") from error
+    if Path(model.name_or_path).is_dir():
+        # A relative path would lead nowhere from another folder.
+        config.base_model_name_or_path = str(Path(model.name_or_path).resolve())
     return wrapped
 
 
@@ -139,6 +148,17 @@ def load_adapter(folder: str | Path) -> PreTrainedModel:
     with _quiet():
         loaded: PreTrainedModel = peft.PeftModel.from_pretrained(model, str(path))
     return loaded.eval()
+
+
+def _find_new_modules(model: PreTrainedModel) -> list[str]:
+    """Modules whose weights the checkpoint does not have, but for the head that peft knows."""
+    if not model.name_or_path:
+        return []
+    _, told = AutoModelForSequenceClassification.from_pretrained(
+        model.name_or_path, config=model.config, use_safetensors=True, output_loading_info=True
+    )
+    new = dict.fromkeys(key.rpartition(".")[0] for key in sorted(told["missing_keys"]))
+    return [name for name in new if not _HEADS & set(name.split("."))]
 
 
 def _read_options(settings: AdapterSettings) -> dict[str, Any]:

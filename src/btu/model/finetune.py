@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -51,10 +51,17 @@ _RESERVED = {
 
 _EVALUATES: dict[str, tuple[Any, ...]] = {
     "eval_strategy": (None, "no", False),
+    "eval_on_start": (None, False),
     "load_best_model_at_end": (None, False),
     "early_stopping": (0,),
 }
 """What needs rows to evaluate on, and the values with which it needs none."""
+
+
+def without_evaluation(settings: FineTuneSettings) -> FineTuneSettings:
+    """The same fine-tuning for a training that has no rows to evaluate on."""
+    kept = {k: v for k, v in settings.training_args.items() if k not in (*_EVALUATES, "eval_steps")}
+    return replace(settings, early_stopping=0, training_args=kept)
 
 
 def _reads(settings: FineTuneSettings, name: str) -> Any:
@@ -97,7 +104,13 @@ def check_training_args(settings: FineTuneSettings, *, evaluates: bool = False) 
             "training, got none. Give them with --eval-data (eval_data), or leave this out and run "
             "`btu evaluate` afterwards."
         )
-    if process_count() > 1 and {"load_best_model_at_end", "early_stopping"}.intersection(asked):
+    keeps_best = bool({"load_best_model_at_end", "early_stopping"}.intersection(asked))
+    if keeps_best and settings.training_args.get("eval_strategy", "epoch") in ("no", False):
+        raise InputError(
+            "training arguments: eval_strategy: expected epoch or steps where the best model is "
+            "kept, got no. Leave it out for an evaluation each epoch."
+        )
+    if process_count() > 1 and keeps_best:
         raise InputError(
             "training arguments: expected one process where the best model is kept, got "
             f"{process_count()}. Leave out early_stopping and load_best_model_at_end, or start "
@@ -302,7 +315,8 @@ def _training_arguments(
             defaults |= {
                 "load_best_model_at_end": True,
                 "save_strategy": defaults["eval_strategy"],
-                "save_steps": settings.training_args.get("eval_steps", 500),
+                "save_steps": settings.training_args.get("eval_steps")
+                or settings.training_args.get("logging_steps", 500),
                 "save_total_limit": 1,
                 "save_only_model": True,
             }

@@ -35,6 +35,7 @@ _OF_ONE_RUN = {
     "save_strategy",
     "save_steps",
     "eval_strategy",
+    "eval_on_start",
     "eval_steps",
     "load_best_model_at_end",
     "max_steps",
