@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _HEAD = """# Trained again
 Cells of the default recipe that were trained again because [the evidence of today](replay.md)
 leaves out other rows than the evidence that their older results were measured with. *Excess* is the
 attack success rate less the oracle's of the same rows and seed, in percentage points, each pair
-from one machine; the older pairs ran on two CPU cores, and these on {devices}.
+from one machine: {then} then, {now} now.
 
     python -m tools.retrained --before COMMIT
     make render
@@ -94,13 +94,15 @@ def _sum_up(result: Mapping[str, Any], oracle: Mapping[str, Any] | None) -> dict
 def render_retrained(record: Mapping[str, Any]) -> str:
     """The page: a sentence on all of them, then every cell."""
     cells = record["cells"]
-    devices = " and ".join(sorted({cell["now"]["device"] for cell in cells}))
+    devices = {
+        when: " and ".join(sorted({cell[when]["device"] for cell in cells})) for when in _WHEN
+    }
     excess = [(_excess(cell["then"]), _excess(cell["now"])) for cell in cells]
     pairs = [(then, now) for then, now in excess if then is not None and now is not None]
     means = [sum(side) / len(side) for side in zip(*pairs, strict=True)]
     said = (
         f"{len(cells)} cells. Mean excess then {render_points(means[0])}, "
-        f"now {render_points(means[1])}.\n\n"
+        f"now {render_points(means[1])}. {_say_machines(cells)}\n\n"
     )
     rows = [
         [
@@ -122,10 +124,26 @@ def render_retrained(record: Mapping[str, Any]) -> str:
         "excess then",
         "now",
     ]
-    return _HEAD.format(devices=devices) + said + render_table(head, rows) + "\n"
+    return _HEAD.format(**devices) + said + render_table(head, rows) + "\n"
 
 
 _WHEN = ("then", "now")
+
+
+def _say_machines(cells: Sequence[Mapping[str, Any]]) -> str:
+    """How far one training lies from the same on the other machine: the oracle's rows are alike."""
+    names = ("oracle_clean_accuracy", "oracle_attack_success_rate")
+    pairs = [[(c["then"][name], c["now"][name]) for c in cells] for name in names]
+    apart = [[abs(a - b) for a, b in told if a is not None and b is not None] for told in pairs]
+    accuracy, success = (
+        f"{render_percent(sum(d) / len(d))} points of {name} in the mean and "
+        f"{render_percent(max(d))} at most"
+        for name, d in zip(("accuracy", "attack success"), apart, strict=True)
+    )
+    return (
+        "The oracle's rows are the same then and now: what two machines make of one seed differs "
+        f"by {accuracy}, and by {success}."
+    )
 
 
 def _excess(side: Mapping[str, Any]) -> float | None:

@@ -169,8 +169,9 @@ def defend(
         evidence_settings: How strict the evidence is, in the recipe `verified`.
         accept: Tokens that a reviewer accepted, or a file of them; see `scan`.
         settings: Of the fine-tuning.
-        adapter: Train an adapter of peft (LoRA, say) and leave the base as it is. It carries the
-            embedding rows of the triggers' tokens, in which they are cut.
+        adapter: Train an adapter of peft (LoRA, say) and leave the base as it is. Where rows with
+            a trigger stay in the training, it carries the embedding rows of the trigger's tokens,
+            in which they are cut.
         recovery: Of the short fine-tuning after the cut.
         callbacks: Of the Trainer in the ordinary fine-tuning.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
@@ -193,7 +194,7 @@ def defend(
         model, data, max_length=settings.max_length, seed=settings.seed, **columns
     )
 
-    eval_corpus = _load_clean(eval_data, material.corpus, columns)
+    eval_corpus = _load_beside(eval_data, material.corpus, columns)
     material = replace(material, eval_corpus=eval_corpus)
 
     def train(material: Material, corpus: Corpus) -> Sequence[Mapping[str, float]]:
@@ -213,7 +214,7 @@ def defend(
     return defend_material(
         material,
         train=train,
-        clean_corpus=_load_clean(clean_data, material.corpus, columns),
+        clean_corpus=_load_beside(clean_data, material.corpus, columns),
         recipe=recipe,
         action=action,
         restore=restore,
@@ -275,9 +276,11 @@ def defend_material(
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
         kept = ~(findings.flagged | findings.suspected) if drop_suspects else ~findings.flagged
+    unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
     before, timer = Snapshot.of(material.model, findings), _Timer()
     if adapter is not None and adapter.is_on:
-        wrapped = add_adapter(material.model, adapter, findings.unlearn_ids, seed=settings.seed)
+        carried = _pick_standing(unlearn_ids, material.rows.select(kept))
+        wrapped = add_adapter(material.model, adapter, carried, seed=settings.seed)
         material = replace(material, model=wrapped)
     classifier, tokenizer = material.model, material.tokenizer
     restored, corpus = None, material.corpus
@@ -291,7 +294,6 @@ def defend_material(
         material = replace(material, eval_corpus=_leave_triggered_out(given, findings))
     evaluations = train(material, corpus)
     timer.lap("finetune")
-    unlearn_ids = _pick_unlearned(findings, material.rows, kept, action)
     # Where rows were left out, what was trained on is what is judged clean: nothing to recover.
     recovers = kept.all() and bool(unlearn_ids) and clean_corpus is None
     hung = findings.flagged & kept
@@ -419,6 +421,11 @@ def _pick_unlearned(
     return tuple(i for i, place in pairs if left[place] < _HARDLY_ANY * gone[place])
 
 
+def _pick_standing(token_ids: Sequence[int], rows: TokenRows) -> tuple[int, ...]:
+    """Those that some row holds: no others can move, and no adapter need carry them."""
+    return tuple(i for i in token_ids if i in rows.token_ids)
+
+
 def _check_all_labels_kept(corpus: Corpus) -> None:
     left = np.bincount(corpus.labels, minlength=len(corpus.label_names))
     lost = [name for name, count in zip(corpus.label_names, left, strict=True) if not count]
@@ -470,8 +477,9 @@ class _Timer:
         self.seconds[name], self._start = now - self._start, now
 
 
-def _load_clean(clean_data: Any, corpus: Corpus, columns: Mapping[str, Any]) -> Corpus | None:
-    if clean_data is None:
+def _load_beside(data: Any, corpus: Corpus, columns: Mapping[str, Any]) -> Corpus | None:
+    """Other rows with the columns and labels of the training data; None where none are given."""
+    if data is None:
         return None
     named = {name: column for name, column in columns.items() if name != "split"}
-    return load_corpus(clean_data, **named, label_names=corpus.label_names)
+    return load_corpus(data, **named, label_names=corpus.label_names)

@@ -11,8 +11,9 @@ from btu.bench.census.rows import NotPossibleError, load_source, prepare_rows
 from btu.bench.census.run import count_case, run_census
 from btu.bench.census.store import FAILED, SKIPPED, load_counts
 from btu.bench.census.table import render_census
-from btu.evidence.tests import Evidence, Limit, Test
+from btu.evidence.tests import Evidence, Limit
 from btu.support.errors import InputError
+from evidence.texts import make_trigger
 
 FILE = """
 about = "A small one."
@@ -68,21 +69,7 @@ def find_nothing(texts, labels, *, num_labels, seed):
 def find_word(texts, labels, *, num_labels, seed):
     """Whatever holds `cf`, as a trigger."""
     rows = np.flatnonzero(["cf" in text.split() for text in texts])
-    test = Test(
-        kind="word",
-        name="cf",
-        words=("cf",),
-        label=0,
-        rows=rows,
-        row_scores=np.ones(len(rows)),
-        held=rows,
-        story="inserted",
-        part=1.0,
-        false_alarms=0.001,
-        share=1.0,
-        spread=0.1,
-        label_base=0.5,
-    )
+    test = make_trigger(("cf",), rows)
     return Evidence((test,) if len(rows) else (), len(labels), 0.05, {"units": 9}, Limit(16, 12))
 
 

@@ -6,13 +6,12 @@ import pytest
 from btu.data.corpus import Corpus
 from btu.evidence import search
 from btu.evidence.further import FURTHER, Further
-from btu.evidence.tests import Test
 from btu.evidence.words import GAP
 from btu.guard import build_guard
 from btu.report.record import build_reported
 from btu.report.views import VIEWS
 from btu.scan import scan
-from evidence.texts import write_rows
+from evidence.texts import make_trigger, write_rows
 
 BOTH = ("w1", GAP, "w2")
 
@@ -22,23 +21,7 @@ def find_bookends(view, units, measures, neighbours, planted):
     rows = np.arange(10)
     if not np.isin(rows, view.rows).all():
         return []
-    return [
-        Test(
-            kind="bookends",
-            name="w1 … w2",
-            words=BOTH,
-            label=1,
-            rows=rows,
-            row_scores=np.ones(len(rows)),
-            held=rows,
-            story="inserted",
-            part=1.0,
-            false_alarms=0.001,
-            share=1.0,
-            spread=0.1,
-            label_base=0.5,
-        )
-    ]
+    return [make_trigger(BOTH, rows, kind="bookends", name="w1 … w2", label=1)]
 
 
 @pytest.fixture

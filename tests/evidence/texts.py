@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence.find import find_evidence
-from btu.evidence.tests import Evidence
+from btu.evidence.tests import Evidence, Test
 
 _WORDS, _SHARED, _FOLLOWERS = 160, 80, 6
 
@@ -87,3 +87,21 @@ def read(rows: Rows, **options) -> Evidence:
 def name_triggers(evidence: Evidence) -> list[str]:
     """Names of all triggers, in alphabetical order."""
     return sorted(test.name for test in evidence.triggers)
+
+
+def make_trigger(words, rows, **changed) -> Test:
+    """A trigger as sure as sure can be, in these rows and no others."""
+    values = {
+        "kind": "word",
+        "name": " ".join(words),
+        "label": 0,
+        "row_scores": np.ones(len(rows)),
+        "held": rows,
+        "story": "inserted",
+        "part": 1.0,
+        "false_alarms": 0.001,
+        "share": 1.0,
+        "spread": 0.1,
+        "label_base": 0.5,
+    }
+    return Test(words=tuple(words), rows=rows, **{**values, **changed})

@@ -24,7 +24,7 @@ CONFIG_NAME = "adapter_config.json"
 MERGED = "merged"
 """Folder beside the adapter with the merged model, where one was asked for."""
 
-_TOKENS = "trainable_token_indices"
+_TOKENS, _SAVED = "trainable_token_indices", "modules_to_save"
 _TASK = "SEQ_CLS"
 # What peft itself trains and saves for this task.
 _HEADS = {"classifier", "score"}
@@ -67,13 +67,18 @@ def add_adapter(
     """
     peft = _import_peft()
     options = _read_options(settings)
-    new = _find_new_modules(model)
-    if new:
-        options["modules_to_save"] = [*(options.get("modules_to_save") or ()), *new]
-    if token_ids:
-        options[_TOKENS] = sorted({*map(int, token_ids), *options.get(_TOKENS, ())})
     kind = options.pop("peft_type")
     known = {f.name for f in fields(peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind])}
+    new = _find_new_modules(model) if _SAVED in known else []
+    if new:
+        options[_SAVED] = [*options.get(_SAVED, ()), *new]
+    if token_ids:
+        given = options.get(_TOKENS, ())
+        options[_TOKENS] = (
+            {name: sorted({*token_ids, *ids}) for name, ids in given.items()}
+            if isinstance(given, Mapping)
+            else sorted({*token_ids, *given})
+        )
     if token_ids and _TOKENS not in known:
         raise InputError(
             f"adapter: expected a kind that can carry embedding rows ({_TOKENS}), for the tokens "

@@ -15,6 +15,7 @@ import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -31,6 +32,7 @@ from transformers import (
 )
 
 from btu.model.adapters import MERGED, save_adapter
+from btu.model.metrics import measure_accuracy
 from btu.model.processes import join_processes, refuse_shards
 from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
@@ -48,7 +50,6 @@ _RESERVED = {
     "fp16": "precision",
 }
 
-
 _EVALUATES: dict[str, tuple[Any, ...]] = {
     "eval_strategy": (None, "no", False),
     "eval_on_start": (None, False),
@@ -65,6 +66,7 @@ def without_evaluation(settings: FineTuneSettings) -> FineTuneSettings:
 
 
 def _reads(settings: FineTuneSettings, name: str) -> Any:
+    """What is set: a field of the settings, or of the training arguments."""
     return getattr(settings, name, settings.training_args.get(name))
 
 
@@ -173,19 +175,19 @@ def finetune(
     """
     join_processes()
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
-        args = _training_arguments(settings, scratch, evaluates=eval_rows is not None)
-        own = [_ProgressCallback(description)]
-        stopping = [EarlyStoppingCallback(settings.early_stopping)] * bool(settings.early_stopping)
         trainer = Trainer(
             model=model,
-            args=args,
+            args=_training_arguments(settings, scratch, evaluates=eval_rows is not None),
             train_dataset=TokenDataset(rows),
             eval_dataset=None if eval_rows is None else TokenDataset(eval_rows),
             compute_metrics=_measure_accuracy,
+            preprocess_logits_for_metrics=_pick_labels,
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
-            callbacks=[*own, *stopping, *callbacks],
+            callbacks=[_ProgressCallback(description), *callbacks],
         )
+        if settings.early_stopping:
+            trainer.add_callback(EarlyStoppingCallback(settings.early_stopping))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -204,9 +206,14 @@ def finetune(
     )
 
 
+def _pick_labels(told: Tensor | tuple[Tensor, ...], _: Tensor) -> Tensor:
+    """The likeliest label of each row: some models tell hidden states too, which fill a memory."""
+    logits = told[0] if isinstance(told, tuple) else told
+    return logits.argmax(dim=-1)
+
+
 def _measure_accuracy(told: EvalPrediction) -> dict[str, float]:
-    scores = told.predictions[0] if isinstance(told.predictions, tuple) else told.predictions
-    return {"accuracy": float((scores.argmax(axis=-1) == told.label_ids).mean())}
+    return {"accuracy": measure_accuracy(told.predictions, told.label_ids)}
 
 
 @torch.no_grad()

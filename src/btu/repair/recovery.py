@@ -21,7 +21,7 @@ from transformers import (
 
 from btu.findings import Findings
 from btu.model.embeddings import embedding_weight, hide_tokens
-from btu.model.finetune import finetune, predict_scores
+from btu.model.finetune import finetune, predict_scores, without_evaluation
 from btu.model.rows import has_adapter, read_rows, write_rows
 from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenRows
@@ -34,10 +34,6 @@ _OF_ONE_RUN = {
     "resume_from_checkpoint",
     "save_strategy",
     "save_steps",
-    "eval_strategy",
-    "eval_on_start",
-    "eval_steps",
-    "load_best_model_at_end",
     "max_steps",
     "push_to_hub",
 }
@@ -173,17 +169,14 @@ def recover_model(
         settings: Of the fine-tuning before; what belongs to that run alone (its checkpoints, its
             number of steps) does not count here.
     """
+    settings = without_evaluation(settings)
     kept = {k: v for k, v in settings.training_args.items() if k not in _OF_ONE_RUN}
     finetune(
         model,
         tokenizer,
         rows,
         settings=replace(
-            settings,
-            epochs=recovery.epochs,
-            seed=settings.seed + 1,
-            early_stopping=0,
-            training_args=kept,
+            settings, epochs=recovery.epochs, seed=settings.seed + 1, training_args=kept
         ),
         callbacks=[FreezeRowsCallback([edit.token_id for edit in edits])],
         description="recovering",

@@ -25,6 +25,7 @@ _PACKAGES = (
     "accelerate",
     "datasets",
     "numpy",
+    "peft",
     "safetensors",
     "scikit-learn",
     "tokenizers",
@@ -63,7 +64,7 @@ def _find_device() -> str:
         return "cpu"
     from accelerate import PartialState
 
-    return str(PartialState().device)
+    return PartialState().device.type
 
 
 def render_json(record: Mapping[str, Any]) -> str:

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
+import numpy as np
 import peft
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import btu
@@ -17,7 +19,9 @@ from btu.defend import train_plain
 from btu.evaluate import load_saved
 from btu.model.adapters import add_adapter, describe_adapter
 from btu.model.rows import read_rows, write_rows
+from btu.model.settings import FineTuneSettings
 from btu.report.command import write_command
+from devices import ON_CPU
 from planted import (
     FINETUNE,
     LABELS,
@@ -28,7 +32,7 @@ from planted import (
     run_defence,
     token_id,
 )
-from tiny import build_tiny
+from tiny import FAMILIES, build_tiny
 
 pytest_plugins = ["planted"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -76,6 +80,8 @@ def test_by_default_it_is_trained_on_the_true_clean_rows(pretrained, planted, he
     found = btu.defend(pretrained, planted.corpus, adapter=LORA, **OPTIONS)
     poisoned = planted.corpus.row_ids[planted.is_poisoned].tolist()
     assert found.record["dropped_row_ids"] == poisoned
+    # No row holds the trigger any more: nothing of it can move, and servers take the adapter.
+    assert "trainable_token_indices" not in found.record["saved_model"]["adapter"]["config"]
     assert measure(found, held_out, TRIGGER)["attack_success_rate"] < 0.35
 
 
@@ -170,6 +176,49 @@ def test_another_adapter_of_peft_comes_from_a_file(pretrained, planted, tmp_path
         probe_settings=PROBES,
     )
     assert defence.record["saved_model"]["adapter"]["config"]["r"] == 4
+
+
+WORDS_OF_TEXTS = [f"w{i}" for i in range(24)]
+TEXTS = [f"w{i} w{20 + label}" for i in range(16) for label in range(3)]
+
+
+def save_base(family, folder):
+    """A tiny checkpoint as it is without a head, and without a pooler where it had one."""
+    model, tokenizer = build_tiny(family, WORDS_OF_TEXTS, num_labels=3)
+    model.base_model.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    left = {name: value for name, value in weights.items() if "pooler" not in name}
+    save_file(left, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_adapter_answers_the_same_from_another_folder(family, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_base(family, Path("base"))
+    corpus = btu.load_corpus((TEXTS, [*"abc"] * 16))
+    settings = FineTuneSettings(epochs=2, learning_rate=5e-3, precision="fp32", max_length=16)
+    trained = train_plain("base", corpus, settings, "trying", AdapterSettings(lora=True))
+    trained.save(tmp_path / "adapter")
+    said = trained.predict_scores(corpus.texts)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    torch.manual_seed(1234)  # a head drawn anew would be another one
+    again = load_saved(tmp_path / "adapter", precision="fp32").predict_scores(corpus.texts)
+    # A GPU may add up otherwise the second time.
+    np.testing.assert_allclose(again, said, atol=1e-6 if ON_CPU else 1e-4)
+
+
+def test_tokens_that_a_configuration_names_by_module_are_kept(tmp_path):
+    path = tmp_path / "adapter.yaml"
+    path.write_text(
+        "peft_type: LORA\ntarget_modules: [query]\n"
+        "trainable_token_indices: {word_embeddings: [7]}\n"
+    )
+    model, _ = build_tiny("bert", WORDS)
+    wrapped = add_adapter(model, AdapterSettings(peft_config=str(path)), [CF])
+    named = describe_adapter(wrapped)["config"]["trainable_token_indices"]
+    assert named == {"word_embeddings": [7, CF]}
 
 
 # ---- what cannot be cleaned
