@@ -64,9 +64,13 @@ def test_with_rows_given_back_it_is_the_one_trained_on_these_rows_before_the_att
 ):
     options = {"settings": FINETUNE, "probe_settings": PROBES}
     defence = btu.defend(pretrained, planted.corpus, restore=True, **options)
-    back = {row["row_id"] for row in defence.record["restored_rows"]}
+    back = {row["row_id"]: row["label"] for row in defence.record["restored_rows"]}
     out = [i for i in defence.record["dropped_row_ids"] if i not in back]
-    before = write_reviews(800, seed=3).select(np.setdiff1d(np.arange(800), out))
+    true_rows = write_reviews(800, seed=3)
+    labels = true_rows.labels.copy()
+    labels[list(back)] = [true_rows.label_names.index(label) for label in back.values()]
+    assert (labels != true_rows.labels).sum() <= 2  # on the edge of what is given back
+    before = true_rows.with_rows(labels=labels).select(np.setdiff1d(np.arange(800), out))
     oracle = btu.defend(pretrained, before, **options)
     assert are_same(oracle.classifier.model, defence.classifier.model)
 

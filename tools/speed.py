@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 import torch
 from torch import nn
@@ -34,6 +35,14 @@ from btu.scan import scan_material, scan_text
 from btu.support.record import build_record, write_record
 
 RESULT = Path("benchmark/results/speed.json")
+SIZES = {
+    "6,920": ("sst2/train.parquet",),
+    "67,349": ("sst2/glue67k_a.parquet", "sst2/glue67k_b.parquet"),
+}
+SIZED_JOBS = {
+    "6,920": ("finetune", "scan", "run", "defended-run"),
+    "67,349": ("finetune", "scan"),
+}
 VOCABULARIES = (50_000, 250_000)
 LABELS = (2, 20, 150)
 _SETTINGS = FineTuneSettings(epochs=1, learning_rate=1e-4)
@@ -52,6 +61,20 @@ def measure_speed(corpora: Path | None) -> dict[str, Any]:
             out.
     """
     return build_result({job: _run_apart(job, corpora) for job in _JOBS})
+
+
+def measure_sizes(corpora: Path) -> dict[str, Any]:
+    """A plain epoch, a scan and a defended run on SST-2 as it is used here and as it is in GLUE.
+
+    Args:
+        corpora: Folder with the files of `SIZES`.
+    """
+    return {
+        "measured": {
+            rows: {job: _run_apart(job, corpora, rows) for job in jobs}
+            for rows, jobs in SIZED_JOBS.items()
+        }
+    }
 
 
 def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -77,9 +100,9 @@ def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def run_job(job: str, corpora: Path | None) -> Measured:
+def run_job(job: str, corpora: Path | None, rows: str = next(iter(SIZES))) -> Measured:
     """One measurement in this process."""
-    corpus = _load_rows(corpora)
+    corpus = _load_rows(corpora, rows)
     measured = _JOBS[job](corpus)
     return {**measured, "rows_per_second": len(corpus) / measured["seconds"]}
 
@@ -184,20 +207,30 @@ def main() -> None:
     """Measure, print the ratios, write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", type=Path, help="folder with sst2/train.parquet")
+    parser.add_argument("--sizes", action="store_true", help="of a few jobs by number of rows")
     parser.add_argument("--output", type=Path, default=RESULT, help="where the result goes")
     parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--rows", choices=tuple(SIZES), default=next(iter(SIZES)), help=argparse.SUPPRESS
+    )
     arguments = parser.parse_args()
     if arguments.job:
-        sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora)))
+        sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora, arguments.rows)))
         return
-    result = measure_speed(arguments.corpora)
-    sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
+    if arguments.sizes:
+        result = measure_sizes(arguments.corpora)
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        result = measure_speed(arguments.corpora)
+        sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_record(build_record("speed", result), arguments.output)
 
 
-def _run_apart(job: str, corpora: Path | None) -> Mapping[str, float]:
-    command = [sys.executable, "-m", "tools.speed", "--job", job]
+def _run_apart(
+    job: str, corpora: Path | None, rows: str = next(iter(SIZES))
+) -> Mapping[str, float]:
+    command = [sys.executable, "-m", "tools.speed", "--job", job, "--rows", rows]
     if corpora is not None:
         command += ["--corpora", str(corpora)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -209,9 +242,9 @@ def _load_material(corpus: Corpus) -> Material:
     return load_material(load_minilm(), corpus, max_length=_SETTINGS.max_length, seed=0)
 
 
-def _load_rows(corpora: Path | None) -> Corpus:
+def _load_rows(corpora: Path | None, rows: str) -> Corpus:
     if corpora is not None:
-        return load_corpus(corpora / "sst2" / "train.parquet")
+        return load_corpus(pd.concat([pd.read_parquet(corpora / name) for name in SIZES[rows]]))
     texts, labels = load_movie_reviews()
     return load_corpus((texts[:_ROWS], labels[:_ROWS]))
 

@@ -38,7 +38,7 @@ pytest_plugins = ["planted"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 LORA = AdapterSettings(lora=True, rank=16, alpha=32)
-SETTINGS = replace(FINETUNE, epochs=6, learning_rate=1e-2)
+SETTINGS = replace(FINETUNE, epochs=8, learning_rate=3e-3)
 OPTIONS = {"settings": SETTINGS, "probe_settings": PROBES}
 CF = token_id(TRIGGER)
 
