@@ -190,6 +190,7 @@ def test_a_missing_file_is_refused(btu, command, pretrained, saved, tmp_path):
         (["--split", "train"], ["--split"]),
         (["--alpha", "2"], ["alpha", "(0, 1]", "2.0"]),
         (["--alpha", "nan"], ["alpha", "nan"]),
+        (["--probe-rows", "0"], ["probe_rows", "0"]),
         (["--max-length", "0"], ["max_length"]),
         (["--max-length", "-3"], ["max_length", "-3"]),
         (["--seed", "-1"], ["seed", "-1"]),

@@ -80,6 +80,7 @@ PeftConfig = Annotated[str | None, _option(AdapterSettings, "peft_config")]
 Merge = Annotated[bool, _option(AdapterSettings, "merge")]
 RecoveryEpochs = Annotated[float, _option(RecoverySettings, "epochs")]
 Alpha = Annotated[float, _option(ProbeSettings, "alpha")]
+ProbeRows = Annotated[int | None, _option(ProbeSettings, "probe_rows")]
 PrecisionOption = Annotated[Precision, _option(FineTuneSettings, "precision")]
 
 
@@ -118,6 +119,7 @@ def scan(
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
     alpha: Alpha = ProbeSettings.alpha,
+    probe_rows: ProbeRows = ProbeSettings.probe_rows,
     max_length: MaxLength = FineTuneSettings.max_length,
     precision: PrecisionOption = FineTuneSettings.precision,
     seed: Seed = FineTuneSettings.seed,
@@ -158,7 +160,7 @@ def scan(
             model,
             data,
             recipe=recipe,
-            settings=ProbeSettings(alpha=alpha, precision=precision),
+            settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
             evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             max_length=max_length,
@@ -239,6 +241,7 @@ def train(
     peft_config: PeftConfig = AdapterSettings.peft_config,
     merge: Merge = AdapterSettings.merge,
     alpha: Alpha = ProbeSettings.alpha,
+    probe_rows: ProbeRows = ProbeSettings.probe_rows,
     training_args: Annotated[
         Path | None, typer.Option(help="YAML file with other fields of TrainingArguments.")
     ] = None,
@@ -295,7 +298,7 @@ def train(
             action=action,
             restore=restore,
             drop_suspects=drop_suspects,
-            probe_settings=ProbeSettings(alpha=alpha, precision=precision),
+            probe_settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
             evidence_settings=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
             accept=accept or (),
             settings=settings,

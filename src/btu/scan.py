@@ -201,7 +201,7 @@ def scan_material(
 
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    proposals = propose_tokens(material, settings=settings)
+    proposals = propose_tokens(material, settings=settings.for_recipe(recipe))
     tokenizer, corpus = material.tokenizer, material.corpus
     timings, not_checked = dict(proposals.timings), [*_NEVER_CHECKED]
     found, readings = None, None

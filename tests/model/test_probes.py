@@ -14,9 +14,10 @@ from torch.nn.attention import sdpa_kernel
 
 from btu.model.drift import count_share
 from btu.model.embeddings import embedding_module, embedding_weight, load_classifier, load_tokenizer
-from btu.model.probes import run_probes
-from btu.model.settings import ProbeSettings
+from btu.model.probes import pick_learned, run_probes
+from btu.model.settings import PROBE_ROWS, ProbeSettings
 from btu.model.tokens import tokenize_texts
+from btu.support.errors import InputError
 from devices import ON_CPU, check_same
 from tiny import FAMILIES, TABLE, build_tiny
 
@@ -114,7 +115,6 @@ def test_a_token_that_goes_with_one_label_moves_furthest_wherever_it_is_seen(pro
     shallow, again, embedding_only = probed.rounds
     for found in (shallow, embedding_only):
         assert found.token_ids[found.drift.argmax()] == probed.trigger_id
-        assert found.suspect_ids == (probed.trigger_id,)
     assert probed.trigger_id not in again.token_ids
 
 
@@ -193,6 +193,55 @@ def test_the_embedding_only_round_is_a_training_of_the_embedding_matrix_alone(pr
     )
     found = probed.rounds[2]
     np.testing.assert_allclose(found.drift, expected[found.token_ids], rtol=1e-3)
+
+
+def test_it_may_learn_from_a_sample_and_reads_every_row_all_the_same(probed):
+    settings = replace(SETTINGS, probe_rows=160)
+    options = {"settings": settings, "rounds": ["embedding-only"]}
+    (found,) = run_probes(probed.model, probed.tokenizer, probed.rows, **options)
+    learned = pick_learned(probed.rows.labels, 160, seed=settings.seed)
+    (alone,) = run_probes(
+        probed.model,
+        probed.tokenizer,
+        probed.rows.select(learned),
+        settings=SETTINGS,
+        rounds=ROUNDS[2:],
+    )
+    known = np.searchsorted(found.token_ids, alone.token_ids)
+    check_same(found.drift[known], alone.drift)
+    assert not np.delete(found.drift, known).any()
+    assert len(found.states) == len(probed.rows)
+    (slow,) = run_probes(
+        probed.model,
+        probed.tokenizer,
+        probed.rows,
+        settings=replace(settings, learning_rate=1e-9),
+        rounds=ROUNDS[2:],
+    )
+    # What nothing was learned from was read before anything had moved.
+    read = np.setdiff1d(np.arange(len(probed.rows)), learned)
+    np.testing.assert_allclose(found.states[read], slow.states[read], rtol=2e-2, atol=5e-3)
+
+
+def test_in_a_sample_each_label_has_its_share_and_at_least_a_row():
+    labels = np.array([0] * 900 + [1] * 99 + [2])
+    learned = pick_learned(labels, 100, seed=3)
+    assert (np.diff(learned) > 0).all()
+    assert np.bincount(labels[learned]).tolist() == [90, 10, 1]
+    assert learned.tolist() == pick_learned(labels, 100, seed=3).tolist()
+    assert learned.tolist() != pick_learned(labels, 100, seed=4).tolist()
+    for count in (None, 1000, 5000):
+        assert len(pick_learned(labels, count, seed=0)) == 1000
+
+
+def test_the_recipe_says_how_many_rows_teach_where_nothing_else_does():
+    assert ProbeSettings().for_recipe("paper").probe_rows is None
+    assert ProbeSettings().for_recipe("verified").probe_rows == PROBE_ROWS
+    for recipe in ("paper", "verified"):
+        assert ProbeSettings(probe_rows=7).for_recipe(recipe).probe_rows == 7
+    for wrong in (0, -1, 2.5, True):
+        with pytest.raises(InputError, match="probe_rows"):
+            ProbeSettings(probe_rows=wrong)
 
 
 # ---- what the result does not depend on

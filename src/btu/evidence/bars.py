@@ -37,6 +37,12 @@ LEAST_ROWS = Bar(
     6.0,
     "Rows of a label that a unit must stand in: fewer are not told from chance in any corpus.",
 )
+LIKE_SIZE = Bar(
+    "like_size",
+    0.75,
+    "Octaves of rows over which units count less and less for one of another frequency, as a "
+    "standard deviation: rarer words stand and read otherwise, and would hide a frequent trigger.",
+)
 PLANTED_SPREAD = Bar(
     "planted_spread",
     0.15,
@@ -83,6 +89,7 @@ BARS: tuple[Bar, ...] = (
     *SHARES,
     SUSPECT_RATE,
     LEAST_ROWS,
+    LIKE_SIZE,
     PLANTED_SPREAD,
     POWER,
     SLACK,

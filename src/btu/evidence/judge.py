@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
-from btu.evidence.bars import LEAST_ROWS, PLANTED_SPREAD, SLACK
+from btu.evidence.bars import LEAST_ROWS, LIKE_SIZE, PLANTED_SPREAD, SLACK
 from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import Level, Planted
 from btu.evidence.population import Population, fit_population
@@ -29,7 +29,8 @@ _EXCESS = np.concatenate([np.linspace(0, 0.9, 19), [0.93, 0.95, 0.97, 0.98, 0.99
 _EDGES = np.concatenate([[0.0], np.geomspace(0.002, 0.5, 9)])
 _EDGES = np.concatenate([_EDGES, 1 - _EDGES[-2::-1]])
 _STEPS = (20, 120)  # cells of a grid, at least and at most
-_LIKE_SHARE = 0.1
+_HALF_A_STEP = 0.5  # octaves
+_LEAST_WEIGHT = 0.01
 _TINY = 1e-300
 _PASSES = 3
 
@@ -118,7 +119,8 @@ class Ruler:
             like: The units of like size.
             larger: Those of that size and more.
             planted: Of planted words.
-            honest: For each of both the chance that it is honest.
+            honest: For each of both how much it counts: the chance that it is honest, times how
+                alike its size is.
         """
         size, levels = np.log2(like.rows), planted.levels
         low, high = min(-1.0, float(like.share.min())), max(2.0, float(like.share.max()))
@@ -356,12 +358,19 @@ def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.f
         honest: For each unit the chance that it is honest, shape (u,).
     """
     size = np.log2(np.maximum(units.rows, 1))
-    distance = np.abs(size - step)
-    nearest = np.sort(distance)[min(len(size) - 1, int(_LIKE_SHARE * len(size)))]
-    like = np.flatnonzero(distance <= max(1.0, float(nearest)))
-    larger = np.flatnonzero((size >= step - 0.5) | (distance <= nearest))
-    pair = (honest[like], honest[larger])
-    return Ruler.of(units.pick(like), units.pick(larger), planted, pair)
+    alike = _weigh(np.abs(size - step))
+    # What words say of labels does not change with more rows, but for its noise.
+    larger = np.where(size >= step - _HALF_A_STEP, 1.0, alike)
+    near, among = (np.flatnonzero(weight > _LEAST_WEIGHT) for weight in (alike, larger))
+    counts = ((honest * alike)[near], (honest * larger)[among])
+    return Ruler.of(units.pick(near), units.pick(among), planted, counts)
+
+
+def _weigh(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much units of other sizes count, by octaves: wholly within a step, or if the nearest."""
+    beyond = np.maximum(0.0, distance - max(_HALF_A_STEP, float(distance.min())))
+    weight: NDArray[np.float64] = np.exp(-((beyond / LIKE_SIZE.value) ** 2) / 2)
+    return weight
 
 
 def _fit_placement(

@@ -93,7 +93,8 @@ def run_probes(
 
     1. `shallow`: embeddings, mean pool, linear head, no encoder; embeddings and head learn.
     2. `shallow-again`: the same without the tokens that round 1 suspects.
-    3. `embedding-only`: the full model; the word embeddings alone learn.
+    3. `embedding-only`: the full model; the word embeddings alone learn, from all rows or a sample
+       in which each label has its share.
 
     Only rows of tokens that occur are trained, with weight decay 0, so time and memory do not
     depend on the size of the vocabulary and an absent token drifts exactly 0. Special tokens are
@@ -208,9 +209,10 @@ def _probe_embedding_only(
 ) -> tuple[Tensor, NDArray[np.float16] | None]:
     """Movement of each row, shape (n + 1, D), after training the full model's embeddings alone.
 
-    The movement is a table of its own, in the units of the matrix. It is added to what the
-    embedding module returns, times what that multiplies its rows by: every other weight, and every
-    other row, stays as it is, whatever the architecture.
+    Rows beyond those to learn from are read first, for their states. The movement is a table of
+    its own, in the units of the matrix. It is added to what the embedding module returns, times
+    what that multiplies its rows by: every other weight, and every other row, stays as it is,
+    whatever the architecture.
     """
     device = PartialState().device
     was_training = model.training
@@ -239,11 +241,15 @@ def _probe_embedding_only(
         # The sum over the processes is the mean over the batch.
         return functional.cross_entropy(logits.float(), labels) * (len(own) / len(positions))
 
+    learned = pick_learned(rows.labels, settings.probe_rows, seed=settings.seed)
+    sample = rows.select(learned)
     batches = [
-        batch
+        learned[batch]
         for epoch in range(settings.epochs)
-        for batch in rows.groups(settings.full_batch_size, seed=settings.seed + epoch)
+        for batch in sample.groups(settings.full_batch_size, seed=settings.seed + epoch)
     ]
+    left = np.setdiff1d(np.arange(len(rows)), learned)
+    reading = [left[batch] for batch in rows.select(left).groups(settings.full_batch_size)]
     frozen = [p for p in model.parameters() if p.requires_grad]
     hooks = [
         embedding_module(model).register_forward_hook(add_movement),
@@ -253,6 +259,9 @@ def _probe_embedding_only(
     try:
         for parameter in frozen:
             parameter.requires_grad_(False)
+        with torch.no_grad():
+            for batch in track(reading, "probe: reading"):
+                loss_of(batch)
         _train([movement], movement, loss_of, batches, settings, "probe: embedding-only")
     finally:
         for hook in hooks:
@@ -263,6 +272,27 @@ def _probe_embedding_only(
     return movement.detach().cpu(), pooled.gather()
 
 
+def pick_learned(labels: NDArray[np.int64], count: int | None, *, seed: int) -> NDArray[np.int64]:
+    """Positions of the rows that the full model's embeddings learn from, ascending.
+
+    Each label has its share of them, and at least one row.
+
+    Args:
+        labels: Of all N rows.
+        count: How many, about; all rows where there are no more, or without it.
+        seed: Of the draw.
+    """
+    if count is None or count >= len(labels):
+        return np.arange(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    own = labels[order]
+    totals = np.bincount(labels)
+    rank = np.arange(len(order)) - (np.cumsum(totals) - totals)[own]
+    taken = rank < np.maximum(1, np.round(totals * count / len(labels)))[own]
+    return np.sort(order[taken])
+
+
 def _add_up_gradient(movement: Tensor) -> None:
     assert movement.grad is not None
     add_up(movement.grad)
@@ -271,7 +301,8 @@ def _add_up_gradient(movement: Tensor) -> None:
 def _pick_attention(token_ids: Tensor, device: torch.device) -> AbstractContextManager[None]:
     """Short texts on a CPU go without flash attention, whose backward pass takes longer there."""
     texts, length = token_ids.shape
-    is_plain = device.type == "cpu" and texts * length**2 <= _FEW_SCORES
+    learns = torch.is_grad_enabled()
+    is_plain = learns and device.type == "cpu" and texts * length**2 <= _FEW_SCORES
     return sdpa_kernel(SDPBackend.MATH) if is_plain else nullcontext()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from btu.support.errors import InputError
 from btu.support.settings import either, faults_in_numbers, faults_in_seed, fits
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+PROBE_ROWS = 2000
+"""Rows that the full model's probe learns from in the recipe `verified`; docs/limits.md."""
 
 
 def check_run(*, max_length: int, seed: int) -> None:
@@ -48,6 +51,14 @@ class ProbeSettings:
     full_batch_size: int = field(
         default=64, metadata={"help": "Rows in a batch of the embedding-only round."}
     )
+    probe_rows: int | None = field(
+        default=None,
+        metadata={
+            "flag": "--probe-rows",
+            "help": "Rows that the embedding-only round learns from, each label with its share; "
+            "if left out, all in the recipe paper and 2,000 in verified. All rows are read.",
+        },
+    )
     precision: Precision = field(
         default="auto", metadata={"help": "auto, fp32, bf16 or fp16, as in fine-tuning."}
     )
@@ -55,9 +66,17 @@ class ProbeSettings:
         default=0, metadata={"help": "Of row order and of the probes' classification heads."}
     )
 
+    def for_recipe(self, recipe: str) -> ProbeSettings:
+        """With the rows to learn from that the recipe takes, where none are given."""
+        if self.probe_rows is not None or recipe != "verified":
+            return self
+        return replace(self, probe_rows=PROBE_ROWS)
+
     def __post_init__(self) -> None:
         positive = ("learning_rate", "epochs", "shallow_batch_size", "full_batch_size")
         faults = faults_in_numbers(self, positive) + _faults_in_precision(self.precision)
+        if fits(self, "probe_rows") and self.probe_rows is not None and self.probe_rows < 1:
+            faults.append(f"probe_rows: expected at least 1 row, got {self.probe_rows}")
         if fits(self, "alpha") and not 0 < self.alpha <= 1:
             faults.append(f"alpha: expected a share of the vocabulary in (0, 1], got {self.alpha}")
         if faults:

@@ -92,6 +92,10 @@ def _is_number(value: Any, kind: type) -> bool:
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "int": ("a whole number", lambda value: _is_number(value, Integral)),
+    "int | None": (
+        "a whole number or nothing",
+        lambda value: value is None or _is_number(value, Integral),
+    ),
     "float": ("a number", lambda value: _is_number(value, Real)),
     "bool": ("True or False", lambda value: isinstance(value, bool)),
 }
