@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binom, norm
+from scipy.special import betainc, betaincc, ndtr
+from scipy.stats import binom
 
 from btu.evidence.bars import LEAST_ROWS, LIKE_SIZE, PLANTED_SPREAD, SLACK
 from btu.evidence.measure import Measures, Sample
@@ -390,7 +391,7 @@ def _label_likelihood(units: Sample) -> NDArray[np.float64]:
     """Of the labelled rows of each unit in each cell of the excess, and where it is whole."""
     base, rows, labelled = units.base[:, None], units.rows[:, None], units.labelled[:, None]
     edges = base + (1 - base) * _EXCESS
-    below = beta.cdf(edges, labelled + 1, rows - labelled + 1)
+    below = betainc(labelled + 1, rows - labelled + 1, edges)
     cells = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9) / (rows + 1)
     whole: NDArray[np.float64] = np.hstack([cells, _whole(units)[:, None]])
     return whole
@@ -398,7 +399,7 @@ def _label_likelihood(units: Sample) -> NDArray[np.float64]:
 
 def _edge_likelihood(found: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of so many places at an edge of the text in each cell of their share."""
-    below = beta.cdf(_EDGES, found[:, None] + 1, (places - found)[:, None] + 1)
+    below = betainc(found[:, None] + 1, (places - found)[:, None] + 1, _EDGES)
     cells: NDArray[np.float64] = np.diff(below, axis=1) / np.diff(_EDGES) / (places[:, None] + 1)
     return cells
 
@@ -414,7 +415,7 @@ def _planted_label(units: Sample, part: float) -> NDArray[np.float64]:
     """The same where a part was planted under the label and the others bear it as they may."""
     if part == 1.0:
         return _whole(units)
-    inside = beta.sf(part, units.labelled + 1, units.rows - units.labelled + 1)
+    inside = betaincc(units.labelled + 1, units.rows - units.labelled + 1, part)
     found: NDArray[np.float64] = inside / (units.rows + 1) / (1 - part)
     return found
 
@@ -433,7 +434,7 @@ def _cell_likelihood(
     """Density of what was found where the true value is anywhere in each cell, shape (u, g)."""
     if edges.ndim == 1:
         edges = np.broadcast_to(edges, (len(found), len(edges)))
-    below = norm.cdf((edges - found[:, None]) / noise[:, None])
+    below = ndtr((edges - found[:, None]) / noise[:, None])
     cells: NDArray[np.float64] = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9)
     return cells
 
@@ -450,7 +451,7 @@ def _planted(
     More than the level counts as the level.
     """
     found = np.minimum(found, level)
-    density: NDArray[np.float64] = np.asarray(norm.pdf((found - level) / noise) / noise)
+    density: NDArray[np.float64] = _gaussian(found - level, noise)
     mixed = np.flatnonzero(part < 1)
     if len(mixed):
         share = part[mixed, None]
@@ -459,6 +460,11 @@ def _planted(
         cells = _cell_likelihood(found[mixed], edges, noise[mixed])
         density[mixed] = cells @ honest.population.weights
     return density
+
+
+def _gaussian(distance: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    density: NDArray[np.float64] = np.exp(-((distance / spread) ** 2) / 2)
+    return density / (spread * np.sqrt(2 * np.pi))
 
 
 def _log(value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -69,8 +69,7 @@ def fit_population(
     counts = np.ones(len(likelihood)) if counts is None else counts
     weights = np.full(values, 1 / values)
     for _ in range(_PASSES):
-        shares = likelihood * weights
-        shares *= (counts / (shares.sum(axis=1) + _TINY))[:, None]
-        weights = shares.sum(axis=0) + 1 / values
+        told = counts / (likelihood @ weights + _TINY)
+        weights = weights * (told @ likelihood) + 1 / values
         weights /= weights.sum()
     return Population(weights, float(counts.sum()))
