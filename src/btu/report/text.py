@@ -28,7 +28,7 @@ def show_text(text: str) -> str:
 
 def show_token(token: str, limit: int = 60) -> str:
     """A token as `show_text` shows it, cut where it is very long."""
-    shown = show_text(token)
+    shown = show_text(token[: limit + 1])
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
@@ -96,7 +96,7 @@ def neutralise_formula(text: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    if character == " ":
+    if " " <= character <= "~":
         return True
     code = ord(character)
     blank = any(first <= code <= last for first, last in _BLANK)
