@@ -37,11 +37,11 @@ LEAST_ROWS = Bar(
     6.0,
     "Rows of a label that a unit must stand in: fewer are not told from chance in any corpus.",
 )
-LIKE_SIZE = Bar(
-    "like_size",
-    0.75,
-    "Octaves of rows over which units count less and less for one of another frequency, as a "
-    "standard deviation: rarer words stand and read otherwise, and would hide a frequent trigger.",
+LIKE_SHARE = Bar(
+    "like_share",
+    0.2,
+    "A unit is compared with this share of all, those nearest in rows, and with all within an "
+    "octave, brought to its size; labels with half of it and with all that stand in more rows.",
 )
 PLANTED_SPREAD = Bar(
     "planted_spread",
@@ -56,7 +56,7 @@ POWER = Bar(
 )
 SLACK = Bar(
     "slack",
-    5.0,
+    3.0,
     "How loose Markov's bound is for units whose rows read like other labels: with it one clean "
     "corpus of the development families in twenty has a trigger, as the budget says.",
 )
@@ -89,7 +89,7 @@ BARS: tuple[Bar, ...] = (
     *SHARES,
     SUSPECT_RATE,
     LEAST_ROWS,
-    LIKE_SIZE,
+    LIKE_SHARE,
     PLANTED_SPREAD,
     POWER,
     SLACK,

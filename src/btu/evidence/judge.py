@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, ndtr
 from scipy.stats import binom
 
-from btu.evidence.bars import LEAST_ROWS, LIKE_SIZE, PLANTED_SPREAD, SLACK
+from btu.evidence.bars import LEAST_ROWS, LIKE_SHARE, PLANTED_SPREAD, SLACK
 from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import Level, Planted
 from btu.evidence.population import Population, fit_population
@@ -30,8 +30,9 @@ _EXCESS = np.concatenate([np.linspace(0, 0.9, 19), [0.93, 0.95, 0.97, 0.98, 0.99
 _EDGES = np.concatenate([[0.0], np.geomspace(0.002, 0.5, 9)])
 _EDGES = np.concatenate([_EDGES, 1 - _EDGES[-2::-1]])
 _STEPS = (20, 120)  # cells of a grid, at least and at most
-_HALF_A_STEP = 0.5  # octaves
-_LEAST_WEIGHT = 0.01
+_OCTAVE = 1.0
+_MOST_CHANGE = 4.0  # of a variance with the octaves: half to double the spread
+_TINY_SHARE = 1e-9
 _TINY = 1e-300
 _PASSES = 3
 
@@ -111,6 +112,7 @@ class Ruler:
         cls,
         like: Sample,
         larger: Sample,
+        step: float,
         planted: Planted,
         honest: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> Ruler:
@@ -119,22 +121,28 @@ class Ruler:
         Args:
             like: The units of like size.
             larger: Those of that size and more.
+            step: The size, as the binary logarithm of the rows.
             planted: Of planted words.
-            honest: For each of both how much it counts: the chance that it is honest, times how
-                alike its size is.
+            honest: For each of both the chance that it is honest.
         """
         size, levels = np.log2(like.rows), planted.levels
-        low, high = min(-1.0, float(like.share.min())), max(2.0, float(like.share.max()))
-        edges = _cut(low, high, float(np.median(like.spread)))
-        share = fit_population(_cell_likelihood(like.share, edges, like.spread), honest[0])
+        off, noise = size - step, levels[0].at(size)[1]
+        share, spread = _bring(like.share, like.spread, off, honest[0])
+        edges = _cut(
+            min(-1.0, float(share.min())), max(2.0, float(share.max())), float(np.median(spread))
+        )
+        read = fit_population(_cell_likelihood(share, edges, spread), honest[0])
+        placed, bridged = (
+            _bring(found, noise, off, honest[0]) for found in (like.placed, like.bridged)
+        )
         return cls(
             planted,
             fit_population(_label_likelihood(larger), honest[1]),
-            _fit_placement(like.placed, size, levels[:1], honest[0]),
-            _fit_placement(like.bridged, size, levels[1:], honest[0]),
+            _fit_placement(*placed, step, levels[:1], honest[0]),
+            _fit_placement(*bridged, step, levels[1:], honest[0]),
             fit_population(_edge_likelihood(like.starts, like.places), honest[0]),
             fit_population(_edge_likelihood(like.ends, like.places), honest[0]),
-            Crowd(edges, share),
+            Crowd(edges, read),
         )
 
     def score(
@@ -359,30 +367,55 @@ def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.f
         honest: For each unit the chance that it is honest, shape (u,).
     """
     size = np.log2(np.maximum(units.rows, 1))
-    alike = _weigh(np.abs(size - step))
+    distance = np.abs(size - step)
+    places = (LIKE_SHARE.value * len(size) * np.array([1.0, 0.5])).astype(int)
+    far, half = np.sort(distance)[np.minimum(places, len(size) - 1)]
+    like = np.flatnonzero(distance <= max(_OCTAVE, far))
     # What words say of labels does not change with more rows, but for its noise.
-    larger = np.where(size >= step - _HALF_A_STEP, 1.0, alike)
-    near, among = (np.flatnonzero(weight > _LEAST_WEIGHT) for weight in (alike, larger))
-    counts = ((honest * alike)[near], (honest * larger)[among])
-    return Ruler.of(units.pick(near), units.pick(among), planted, counts)
+    larger = np.flatnonzero((size >= step - _OCTAVE / 2) | (distance <= half))
+    pair = (honest[like], honest[larger])
+    return Ruler.of(units.pick(like), units.pick(larger), step, planted, pair)
 
 
-def _weigh(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much units of other sizes count, by octaves: wholly within a step, or if the nearest."""
-    beyond = np.maximum(0.0, distance - max(_HALF_A_STEP, float(distance.min())))
-    weight: NDArray[np.float64] = np.exp(-((beyond / LIKE_SIZE.value) ** 2) / 2)
-    return weight
+def _bring(
+    found: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    off: NDArray[np.float64],
+    counts: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Numbers and their noise as they would be in units of one size.
+
+    Rarer words stand and read otherwise, in the mean and in how much they differ: both follow the
+    octaves, by least squares.
+
+    Args:
+        found: Shape (u,).
+        noise: Theirs, as standard deviations.
+        off: Octaves to that size.
+        counts: How much each counts.
+    """
+    octaves = np.stack([np.ones_like(off), off], axis=1)
+    weighted = octaves * counts[:, None]
+    system = weighted.T @ octaves + _TINY_SHARE * np.eye(2)
+    mean = np.linalg.solve(system, weighted.T @ found)
+    left = found - octaves @ mean
+    variance = np.linalg.solve(system, weighted.T @ (left**2 - noise**2))
+    here = max(float(variance[0]), _TINY_SHARE)
+    there = np.clip(octaves @ variance, here / _MOST_CHANGE, here * _MOST_CHANGE)
+    scale = np.sqrt(here / there)
+    return mean[0] + left * scale, noise * scale
 
 
 def _fit_placement(
     found: NDArray[np.float64],
-    size: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    step: float,
     levels: Sequence[Level],
     honest: NDArray[np.float64],
 ) -> Crowd:
     """The spread of a placement, on cells that reach beyond the planted levels."""
-    noise = levels[0].at(size)[1]
-    highest = [float((mean + 2 * spread).max()) for mean, spread in (v.at(size) for v in levels)]
+    size = np.array([step])
+    highest = [float((mean + 2 * spread)[0]) for mean, spread in (v.at(size) for v in levels)]
     edges = _cut(float(found.min()), max(float(found.max()), *highest), float(np.median(noise)))
     return Crowd(edges, fit_population(_cell_likelihood(found, edges, noise), honest))
 

@@ -313,7 +313,7 @@ def _score(
     like = np.flatnonzero(is_drawn & (np.abs(size - step) <= 1.5))
     larger = np.flatnonzero(is_drawn & (size >= step - 1.5))
     everything = (np.ones(len(like)), np.ones(len(larger)))
-    ruler = Ruler.of(sample.pick(like), sample.pick(larger), planted, everything)
+    ruler = Ruler.of(sample.pick(like), sample.pick(larger), step, planted, everything)
     counted = is_drawn[own].astype(np.float64)
     return ruler.score(sample.pick(own), counted, is_pair=True)
 
