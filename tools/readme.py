@@ -29,6 +29,7 @@ from tools.commands import render_commands
 from tools.imports import render_imports
 from tools.lora import render_lora
 from tools.picture import draw_evidence
+from tools.probe_rows import render_probe_rows
 from tools.retrained import PAGE as RETRAINED_PAGE
 from tools.retrained import render_retrained
 from tools.startup import render_startup
@@ -134,6 +135,37 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
     )
 
 
+def render_sizes_block(result: Mapping[str, Any]) -> str:
+    """Seconds of each stage by number of rows, and a scan as a share of an epoch, as Markdown."""
+    measured = result["measured"]
+    stages = {
+        "plain fine-tuning, one epoch": ("finetune", "seconds"),
+        "scan with the model": ("scan", "seconds"),
+        "– the embedding-only round": ("scan", "probe_embedding-only_seconds"),
+        "– the evidence, on the CPU": ("scan", "evidence_seconds"),
+        "plain run, three epochs": ("run", "seconds"),
+        "defended run, three epochs": ("defended-run", "seconds"),
+    }
+    lines = []
+    for title, (job, key) in stages.items():
+        spent = [f"{m[job][key]:.1f} s" if job in m else "–" for m in measured.values()]
+        lines.append(f"| {title} | {' | '.join(spent)} |")
+    shares = [m["scan"]["seconds"] / m["finetune"]["seconds"] for m in measured.values()]
+    lines.append(f"| a scan as a share of an epoch | {' | '.join(f'{s:.2f}' for s in shares)} |")
+    heads = " | ".join(f"{rows} rows" for rows in measured)
+    return "\n".join(
+        [
+            f"| stage | {heads} |",
+            f"|---|{'---:|' * len(measured)}",
+            *lines,
+            "",
+            f"MiniLM (22 million parameters), SST-2, {result['hardware']['device']}, "
+            f"{result['hardware']['cpu_count']} CPU cores "
+            "(`python -m tools.speed --sizes --corpora DIR`).",
+        ]
+    )
+
+
 def render_answer_block(record: Mapping[str, Any]) -> str:
     """What the terminal says of a record, as a block of text."""
     console = Console(width=80, file=StringIO(), color_system=None)
@@ -175,6 +207,8 @@ _BLOCKS: dict[str, Callable[[Path], str]] = {
     "demo": lambda results: render_demo_block(_read(results / "demo.json")),
     "lora": lambda results: render_lora(_read(results / "lora.json")),
     "speed": lambda results: render_speed_block(_read(results / "speed.json")),
+    "speed-gpu": lambda results: render_sizes_block(_read(results / "speed-gpu.json")),
+    "probe-rows": lambda results: render_probe_rows(_read(results / "probe-rows.json")),
     "ablation": lambda results: render_ablation(results / "bars"),
     "startup": lambda results: render_startup(_read(results / "startup.json")),
     "imports": lambda results: render_imports(_read(results / "imports.json")),

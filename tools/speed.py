@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,18 +63,20 @@ def measure_speed(corpora: Path | None) -> dict[str, Any]:
     return build_result({job: _run_apart(job, corpora) for job in _JOBS})
 
 
-def measure_sizes(corpora: Path) -> dict[str, Any]:
+def measure_sizes(corpora: Path) -> Iterator[dict[str, Any]]:
     """A plain epoch, a scan and a defended run on SST-2 as it is used here and as it is in GLUE.
 
     Args:
         corpora: Folder with the files of `SIZES`.
+
+    Yields:
+        All that is measured so far, after each job.
     """
-    return {
-        "measured": {
-            rows: {job: _run_apart(job, corpora, rows) for job in jobs}
-            for rows, jobs in SIZED_JOBS.items()
-        }
-    }
+    measured: dict[str, dict[str, Any]] = {rows: {} for rows in SIZED_JOBS}
+    for rows, jobs in SIZED_JOBS.items():
+        for job in jobs:
+            measured[rows][job] = _run_apart(job, corpora, rows)
+            yield {"measured": measured}
 
 
 def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -217,13 +219,13 @@ def main() -> None:
     if arguments.job:
         sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora, arguments.rows)))
         return
-    if arguments.sizes:
-        result = measure_sizes(arguments.corpora)
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    else:
-        result = measure_speed(arguments.corpora)
-        sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.sizes:
+        for result in measure_sizes(arguments.corpora):
+            write_record(build_record("speed", result), arguments.output)
+        return
+    result = measure_speed(arguments.corpora)
+    sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
     write_record(build_record("speed", result), arguments.output)
 
 
