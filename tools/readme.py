@@ -137,7 +137,6 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
 
 def render_sizes_block(result: Mapping[str, Any]) -> str:
     """Seconds of each stage by number of rows, and a scan as a share of an epoch, as Markdown."""
-    measured = result["measured"]
     stages = {
         "plain fine-tuning, one epoch": ("finetune", "seconds"),
         "scan with the model": ("scan", "seconds"),
@@ -147,11 +146,12 @@ def render_sizes_block(result: Mapping[str, Any]) -> str:
         "defended run, three epochs": ("defended-run", "seconds"),
     }
     lines = []
+    measured = {rows: m for rows, m in result["measured"].items() if "scan" in m}
     for title, (job, key) in stages.items():
         spent = [f"{m[job][key]:.1f} s" if job in m else "–" for m in measured.values()]
         lines.append(f"| {title} | {' | '.join(spent)} |")
-    shares = [m["scan"]["seconds"] / m["finetune"]["seconds"] for m in measured.values()]
-    lines.append(f"| a scan as a share of an epoch | {' | '.join(f'{s:.2f}' for s in shares)} |")
+    shares = [f"{m['scan']['seconds'] / m['finetune']['seconds']:.2f}" for m in measured.values()]
+    lines.append(f"| a scan as a share of an epoch | {' | '.join(shares)} |")
     heads = " | ".join(f"{rows} rows" for rows in measured)
     return "\n".join(
         [
