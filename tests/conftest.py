@@ -31,7 +31,7 @@ TRAINING_FILES = {
     *("test_probes", "test_finetune", "test_defend", "test_verified", "test_restore"),
     *("test_guide", "test_defence_guide", "test_run", "test_store", "test_demo", "test_hostile"),
     *("test_evaluate", "test_kinds", "test_processes", "test_adapters"),
-    "test_evaluation_rows",
+    *("test_evaluation_rows", "test_resume"),
 }
 
 

@@ -162,6 +162,18 @@ def test_every_snippet_on_adapters_runs(reader_folder):
     assert (reader_folder / "adapter" / "adapter_model.safetensors").exists()
 
 
+def test_every_snippet_on_a_run_that_was_killed_runs(reader_folder):
+    examples = read_examples("docs/guides/resume.md")
+    assert len(examples) == 2
+    for example in examples:
+        example.evaluate()
+    assert {path.name for path in reader_folder.glob("clean-model*")} == {
+        "clean-model",
+        "clean-model-2",
+    }
+    assert not list(reader_folder.glob(".*"))
+
+
 def test_the_snippet_on_evaluation_during_the_training_runs(reader_folder):
     (example,) = read_examples("docs/guides/evaluation.md")
     example.evaluate()

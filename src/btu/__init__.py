@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from btu.report.write import write_report
     from btu.scan import scan
     from btu.support.errors import InputError
+    from btu.support.unfinished import Unfinished
 
 __all__ = [
     "AdapterSettings",
@@ -39,6 +40,7 @@ __all__ = [
     "RowEdit",
     "TokenEvidence",
     "TokenFinding",
+    "Unfinished",
     "UnlearnCallback",
     "defend",
     "evaluate",
@@ -66,6 +68,7 @@ _HOMES = {
     "RowEdit": "repair.unlearn",
     "TokenEvidence": "findings",
     "TokenFinding": "findings",
+    "Unfinished": "support.unfinished",
     "UnlearnCallback": "repair.callback",
     "defend": "defend",
     "evaluate": "evaluate",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,9 @@ from btu.report.cli import FailOn, is_failure, report
 from btu.support.errors import InputError
 from btu.support.processes import is_main, process_count, speak_once
 from btu.support.settings import option_flag, option_help
+
+if TYPE_CHECKING:
+    from btu.support.unfinished import Unfinished
 
 app = typer.Typer(
     name="btu",
@@ -59,6 +63,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace what the output folder or file holds.")]
+Anew = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace what the output folder or file holds and, without --resume, an unfinished "
+        "run.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue a run that was killed, from the work in progress beside its output; where "
+        "there is none, start from the beginning.",
+    ),
+]
 MaxLength = Annotated[int, _option(FineTuneSettings, "max_length")]
 RecipeOption = Annotated[Recipe, typer.Option(help=RECIPE_HELP)]
 ActionOption = Annotated[Action, _option(RepairSettings, "action")]
@@ -127,7 +147,8 @@ def scan(
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     split: Split = None,
-    overwrite: Overwrite = False,
+    resume: Resume = False,
+    overwrite: Anew = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -155,28 +176,36 @@ def scan(
     for path in tables:
         check_rows_path(path)
     check_exports(recipe, export_clean, export_flagged)
-    with show_progress(enabled=not quiet):
-        findings = scan_data(
-            model,
-            data,
-            recipe=recipe,
-            settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
-            evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
-            accept=accept or (),
-            max_length=max_length,
-            seed=seed,
-            **_columns(text_column, text_pair_column, label_column, split),
+    if resume and output is None:
+        raise InputError(
+            "scan: expected --output with --resume, got none. Name the output of the scan that was "
+            "killed: its work in progress lies beside that."
         )
-    if model is not None:
-        _end_as_main()
-    record = build_reported("scan", findings.to_dict())
-    if output is not None:
-        write_record(record, output)
-    if scores is not None:
-        write_rows(scores, findings.scores())
-    if rows is not None:
-        write_rows(rows, findings.rows())
-    export_rows(findings, data, clean=export_clean, flagged=export_flagged)
+    kept = output if model is not None else None
+    with _keep(kept, resume, overwrite, quiet) as unfinished:
+        with show_progress(enabled=not quiet):
+            findings = scan_data(
+                model,
+                data,
+                recipe=recipe,
+                settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
+                evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
+                accept=accept or (),
+                max_length=max_length,
+                seed=seed,
+                unfinished=unfinished,
+                **_columns(text_column, text_pair_column, label_column, split),
+            )
+        if model is not None:
+            _end_as_main()
+        record = build_reported("scan", findings.to_dict())
+        if output is not None:
+            write_record(record, output)
+        if scores is not None:
+            write_rows(scores, findings.scores())
+        if rows is not None:
+            write_rows(rows, findings.rows())
+        export_rows(findings, data, clean=export_clean, flagged=export_flagged)
     if as_json:
         _print_json(record)
     elif not quiet:
@@ -251,7 +280,8 @@ def train(
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     split: Split = None,
-    overwrite: Overwrite = False,
+    resume: Resume = False,
+    overwrite: Anew = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -288,7 +318,10 @@ def train(
         peft_config=peft_config,
         merge=merge,
     )
-    with show_progress(enabled=not quiet):
+    with (
+        _keep(output, resume, overwrite, quiet) as unfinished,
+        show_progress(enabled=not quiet),
+    ):
         defence = defend(
             model,
             data,
@@ -304,12 +337,15 @@ def train(
             settings=settings,
             adapter=adapter,
             recovery=RecoverySettings(epochs=recovery_epochs),
+            unfinished=unfinished,
             **columns,
         )
         if test_data is not None:
             corpus = defence.findings.corpus
             plain = (
-                train_plain(model, corpus, settings, "undefended", adapter) if undefended else None
+                train_plain(model, corpus, settings, "undefended", adapter, unfinished)
+                if undefended
+                else None
             )
         _end_as_main()
         if test_data is not None:
@@ -507,15 +543,20 @@ def _run() -> None:
         _check_processes()
         app()
     except InputError as error:
-        _fail(f"Error: {error}", 2)
+        _fail(_add_notes(f"Error: {error}", error), 2)
     except KeyboardInterrupt:
         _fail("Interrupted; nothing half was left behind.", 130)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"Error: {error.strerror or error}{where}. Nothing was written over.", 2)
+        told = f"Error: {error.strerror or error}{where}. Nothing was written over."
+        _fail(_add_notes(told, error), 2)
     except Exception:
         traceback.print_exc()
         _fail("This is a fault in btu; please report it with the lines above.", 3)
+
+
+def _add_notes(message: str, error: BaseException) -> str:
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def _check_processes() -> None:
@@ -534,6 +575,34 @@ def _end_as_main() -> None:
     leave_processes()
     if not is_main():
         raise typer.Exit
+
+
+@contextmanager
+def _keep(
+    output: Path | None, resume: bool, overwrite: bool, quiet: bool
+) -> Iterator[Unfinished | None]:
+    """Where the work in progress of an output is kept; without an output nowhere."""
+    speaks = resume and not quiet and is_main()
+    if output is None:
+        if speaks:
+            sys.stderr.write("Text and labels alone take seconds: starting from the beginning.\n")
+        yield None
+        return
+    from btu.support.unfinished import Unfinished, name_unfinished
+
+    unfinished = Unfinished(name_unfinished(output), resume=resume, overwrite=overwrite)
+    if speaks:
+        found = unfinished.exists
+        told = "Resuming from" if found else "Nothing to resume, starting from the beginning: no"
+        sys.stderr.write(f"{told} {unfinished.folder}\n")
+    try:
+        with unfinished:
+            yield unfinished
+    except KeyboardInterrupt as error:
+        # typer ends with status 130 and says nothing.
+        if is_main():
+            sys.stderr.write(_add_notes("Interrupted.", error) + "\n")
+        raise
 
 
 def _columns(

@@ -23,6 +23,7 @@ from btu.model.finetune import Classifier, check_training_args, finetune, withou
 from btu.model.material import Material, load_material
 from btu.model.metrics import Evaluation
 from btu.model.processes import share
+from btu.model.resume import begin_run
 from btu.model.rows import has_adapter
 from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
 from btu.model.tokens import TokenRows, tokenize_corpus
@@ -31,11 +32,12 @@ from btu.repair.restore import restore_rows
 from btu.repair.settings import Action, RecoverySettings, check_action
 from btu.repair.unlearn import RowEdit
 from btu.report.record import build_reported
-from btu.scan import read_reviews, scan_material
+from btu.scan import describe_scan, read_reviews, scan_material
 from btu.support.errors import InputError
 from btu.support.folders import replace_folder
 from btu.support.processes import is_main
 from btu.support.record import RECORD_NAME, write_record
+from btu.support.unfinished import Unfinished
 
 _HARDLY_ANY = 0.05
 
@@ -144,6 +146,7 @@ def defend(
     adapter: AdapterSettings | None = None,
     recovery: RecoverySettings | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    unfinished: Unfinished | None = None,
     **columns: Any,
 ) -> Defence:
     """Fine-tune a clean classifier on data that may be poisoned.
@@ -174,13 +177,15 @@ def defend(
             in which they are cut.
         recovery: Of the short fine-tuning after the cut.
         callbacks: Of the Trainer in the ordinary fine-tuning.
+        unfinished: Keeps what is done, the fine-tuning once an epoch unless the training arguments
+            say otherwise, so that a killed run can be continued; see `Unfinished`.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
 
     Returns:
         The clean model with findings, edits and record.
 
     Raises:
-        InputError: Data or model cannot be used.
+        InputError: Data or model cannot be used; what is unfinished is another run.
 
     Source: Jiang et al., AAAI 2025; docs/limits.md says where this differs.
     """
@@ -196,6 +201,24 @@ def defend(
 
     eval_corpus = _load_beside(eval_data, material.corpus, columns)
     material = replace(material, eval_corpus=eval_corpus)
+    clean_corpus = _load_beside(clean_data, material.corpus, columns)
+    probe_settings = replace(probe_settings or ProbeSettings(), seed=settings.seed)
+    begin_run(
+        unfinished,
+        "defence",
+        material,
+        precision={"probes": probe_settings.precision, "finetune": settings.precision},
+        **describe_scan(recipe, probe_settings, evidence_settings, reviews),
+        action=action,
+        restore=restore,
+        drop_suspects=drop_suspects,
+        finetune=asdict(settings),
+        adapter=_describe_adapter_settings(adapter or AdapterSettings()),
+        recovery=asdict(recovery or RecoverySettings()),
+        clean_data=None if clean_corpus is None else clean_corpus.fingerprint(),
+        eval_data=None if eval_corpus is None else eval_corpus.fingerprint(),
+        callbacks=[type(callback).__name__ for callback in callbacks],
+    )
 
     def train(material: Material, corpus: Corpus) -> Sequence[Mapping[str, float]]:
         def tokenize(corpus: Corpus) -> TokenRows:
@@ -209,12 +232,13 @@ def defend(
             settings=settings,
             eval_rows=None if evaluated is None else tokenize(evaluated),
             callbacks=callbacks,
+            unfinished=unfinished,
         )
 
     return defend_material(
         material,
         train=train,
-        clean_corpus=_load_beside(clean_data, material.corpus, columns),
+        clean_corpus=clean_corpus,
         recipe=recipe,
         action=action,
         restore=restore,
@@ -225,6 +249,7 @@ def defend(
         settings=settings,
         adapter=adapter,
         recovery=recovery,
+        unfinished=unfinished,
     )
 
 
@@ -243,6 +268,7 @@ def defend_material(
     evidence_settings: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
     recovery: RecoverySettings | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Defence:
     """The steps of `defend`, with the fine-tuning left to the caller.
 
@@ -260,6 +286,7 @@ def defend_material(
         evidence_settings: How strict the evidence is.
         reviews: What a reviewer accepted.
         recovery: Of the short fine-tuning after the cut.
+        unfinished: As in `defend`; what `train` keeps there is its own affair.
 
     Raises:
         InputError: No row of a label is kept.
@@ -272,6 +299,7 @@ def defend_material(
         settings=replace(probe_settings or ProbeSettings(), seed=settings.seed),
         evidence=evidence_settings,
         reviews=reviews,
+        unfinished=unfinished,
     )
     kept = np.ones(len(material.rows), dtype=bool)
     if action != "unlearn":
@@ -311,18 +339,24 @@ def defend_material(
     timer.lap("find_hanging_rows")
     edits = unlearn_model(classifier, before, unlearn_ids)
     timer.lap("unlearn")
+
+    def recover(rows: TokenRows) -> None:
+        recover_model(
+            classifier, tokenizer, rows, edits, recovery, settings=settings, unfinished=unfinished
+        )
+
     source = "none"
     if not edits or not recovery.epochs:
         pass
     elif clean_corpus is not None:
         source = "clean data"
         clean_rows = tokenize_corpus(clean_corpus, tokenizer, max_length=settings.max_length)
-        recover_model(classifier, tokenizer, clean_rows, edits, recovery, settings=settings)
+        recover(clean_rows)
     elif recovers and not hung.all():
         source = "training rows, suspects hidden"
         with hide_tokens(classifier, unlearn_ids, before.neutral):
             rows = material.rows.select(~hung)
-            recover_model(classifier, tokenizer, rows, edits, recovery, settings=settings)
+            recover(rows)
     timer.lap("recovery")
     row_ids = material.corpus.row_ids
     record = build_reported(
@@ -354,6 +388,7 @@ def defend_material(
             "saved_model": _describe_model(classifier),
             "evaluation": None,
             "timings": {**findings.facts.timings, **timer.seconds},
+            **({"resumed": [*unfinished.resumed]} if unfinished and unfinished.resumed else {}),
         },
     )
     return Defence(
@@ -394,6 +429,13 @@ def _describe_evaluations(
         "left_out_rows": len(given) - len(kept),
         "evaluations": [dict(evaluation) for evaluation in evaluations],
     }
+
+
+def _describe_adapter_settings(adapter: AdapterSettings) -> dict[str, Any]:
+    """With what its file says."""
+    file = adapter.peft_config
+    content = None if file is None else Path(file).read_text(encoding="utf-8")
+    return {**asdict(adapter), "peft_config": content}
 
 
 def _describe_model(model: PreTrainedModel) -> dict[str, Any]:
@@ -443,6 +485,7 @@ def train_plain(
     settings: FineTuneSettings,
     description: str,
     adapter: AdapterSettings | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Classifier:
     """Ordinary fine-tuning of the pretrained model on these rows, no defence.
 
@@ -452,6 +495,7 @@ def train_plain(
         settings: Of the fine-tuning.
         description: Of the progress bar.
         adapter: Which one is trained, where it is not all weights.
+        unfinished: Keeps the training, under a name made of its description; see `defend`.
     """
     material = load_material(model, corpus, max_length=settings.max_length, seed=settings.seed)
     trained = material.model
@@ -463,6 +507,8 @@ def train_plain(
         material.rows,
         settings=without_evaluation(settings),
         description=description,
+        unfinished=unfinished,
+        part=description,
     )
     return Classifier(trained, material.tokenizer, material.max_length, settings.precision)
 

@@ -188,6 +188,8 @@ class ScanFacts:
         evidence: Settings of the evidence; None in the recipe `paper`.
         not_checked: What was not looked for, a sentence each.
         timings: Seconds of each stage.
+        resumed: Stages that were taken over from a run that was killed, by their names in
+            `timings`; those say how long they took then.
     """
 
     data: DataFacts
@@ -198,6 +200,7 @@ class ScanFacts:
     evidence: EvidenceSettings | None
     not_checked: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    resumed: tuple[str, ...] = ()
 
     def settings_to_dict(self) -> dict[str, Any]:
         """The settings as JSON types."""
@@ -216,6 +219,7 @@ class ScanFacts:
             "settings": self.settings_to_dict(),
             "not_checked": list(self.not_checked),
             "timings": dict(self.timings),
+            **({"resumed": list(self.resumed)} if self.resumed else {}),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from btu.findings import Example, Findings, ScanFacts, TokenFinding, judge_named
 from btu.model.settings import ProbeSettings, check_run
 from btu.support.errors import InputError
 from btu.support.progress import step_bar
+from btu.support.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,6 +61,7 @@ def scan(
     accept: str | Path | Sequence[Review] = (),
     max_length: int = 128,
     seed: int = 0,
+    unfinished: Unfinished | None = None,
     **columns: Any,
 ) -> Findings:
     """Find the tokens that a backdoor in the data would hang on. No model is changed or saved.
@@ -78,13 +80,15 @@ def scan(
             They are tested and shown, but never called triggers or suspects.
         max_length: Longer texts are cut, in tokens; never more than the model reads.
         seed: Of row order and of the probes' heads; stands above the one in `settings`.
+        unfinished: Keeps each probing round that is done, so that a killed scan can be continued;
+            see `Unfinished`. Text and labels alone are asked again: that takes seconds.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
 
     Returns:
         The suspicious tokens and the scores of all tokens.
 
     Raises:
-        InputError: Data or model cannot be used.
+        InputError: Data or model cannot be used; what is unfinished is another run.
 
     Source: Jiang et al., AAAI 2025, section "Backdoor Token Detection".
     """
@@ -98,15 +102,47 @@ def scan(
         facts = describe_data(corpus, columns)
         return scan_text(corpus, facts, evidence=evidence, reviews=reviews, seed=seed)
     from btu.model.material import load_material
+    from btu.model.resume import begin_run
 
     material = load_material(model, data, max_length=max_length, seed=seed, **columns)
+    settings = replace(settings or ProbeSettings(), seed=seed)
+    begin_run(
+        unfinished,
+        "scan",
+        material,
+        precision={"probes": settings.precision},
+        **describe_scan(recipe, settings, evidence, reviews),
+    )
     return scan_material(
         material,
         recipe=recipe,
-        settings=replace(settings or ProbeSettings(), seed=seed),
+        settings=settings,
         evidence=evidence,
         reviews=reviews,
+        unfinished=unfinished,
     )
+
+
+def describe_scan(
+    recipe: Recipe,
+    settings: ProbeSettings,
+    evidence: EvidenceSettings | None,
+    reviews: Sequence[Review],
+) -> dict[str, Any]:
+    """What an unfinished run says of its scan, JSON types.
+
+    Args:
+        recipe: As in `scan`.
+        settings: Of the probes.
+        evidence: As in `scan`.
+        reviews: What a reviewer accepted.
+    """
+    return {
+        "recipe": recipe,
+        "probes": asdict(settings),
+        "evidence": asdict(evidence or EvidenceSettings()),
+        "accept": [review.to_dict() for review in reviews],
+    }
 
 
 def read_reviews(accept: str | Path | Sequence[Review]) -> tuple[Review, ...]:
@@ -194,6 +230,7 @@ def scan_material(
     settings: ProbeSettings,
     evidence: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
+    unfinished: Unfinished | None = None,
 ) -> Findings:
     """Probe, name the suspects, ask the evidence. The model is left as it came."""
     from btu.model.processes import share
@@ -201,7 +238,9 @@ def scan_material(
 
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    proposals = propose_tokens(material, settings=settings.for_recipe(recipe))
+    proposals = propose_tokens(
+        material, settings=settings.for_recipe(recipe), unfinished=unfinished
+    )
     tokenizer, corpus = material.tokenizer, material.corpus
     timings, not_checked = dict(proposals.timings), [*_NEVER_CHECKED]
     found, readings = None, None
@@ -253,6 +292,7 @@ def scan_material(
             evidence=evidence if found else None,
             not_checked=tuple(not_checked),
             timings={"scan": perf_counter() - start, **timings},
+            resumed=() if unfinished is None else tuple(unfinished.resumed),
         ),
         evidence=found,
         reviews=tuple(reviews),

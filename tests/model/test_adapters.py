@@ -18,6 +18,7 @@ from btu import AdapterSettings, InputError, ProbeSettings, UnlearnCallback
 from btu.defend import train_plain
 from btu.evaluate import load_saved
 from btu.model.adapters import add_adapter, describe_adapter
+from btu.model.embeddings import embedding_scale
 from btu.model.rows import read_rows, write_rows
 from btu.model.settings import FineTuneSettings
 from btu.report.command import write_command
@@ -67,6 +68,12 @@ def cut(cut_run):
 @pytest.fixture(scope="module")
 def saved(cut, tmp_path_factory):
     return cut.save(tmp_path_factory.mktemp("adapter") / "model")
+
+
+def test_a_row_that_an_adapter_carries_may_move_whatever_its_id():
+    model = add_adapter(build_tiny("bert", WORDS)[0], LORA, [7])
+    write_rows(model, [7], torch.ones(1, model.config.hidden_size))
+    assert embedding_scale(model) == 1
 
 
 def test_the_trigger_loses_its_hold_and_the_task_stays(cut_run):

@@ -57,9 +57,10 @@ def embedding_scale(model: PreTrainedModel) -> float:
     Raises:
         InputError: What comes out is no multiple of the rows.
     """
-    module, weight = embedding_module(model), embedding_weight(model).detach()
-    # Rows that an adapter carries are other than those of the matrix.
+    module = embedding_module(model)
+    # Rows that an adapter carries are other than those of the matrix, also in the weight it tells.
     module = getattr(getattr(module, "token_adapter", None), "base_layer", module)
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]
     ids = torch.arange(min(len(weight), _MEASURED_ROWS), device=weight.device)
     with torch.no_grad():
         made, rows = module(ids).double(), weight[ids].double()

@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from btu.model.adapters import MERGED, save_adapter
+from btu.model.checkpoints import KeptTraining
 from btu.model.metrics import measure_accuracy
 from btu.model.processes import join_processes, refuse_shards
 from btu.model.rows import has_adapter
@@ -40,6 +41,7 @@ from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
 from btu.support.errors import InputError
 from btu.support.processes import process_count
 from btu.support.progress import ProgressBar, track
+from btu.support.unfinished import Unfinished
 
 _RESERVED = {
     "num_train_epochs": "epochs",
@@ -57,6 +59,9 @@ _EVALUATES: dict[str, tuple[Any, ...]] = {
     "early_stopping": (0,),
 }
 """What needs rows to evaluate on, and the values with which it needs none."""
+
+_OF_CHECKPOINTS = {"save_strategy", "output_dir", "push_to_hub"}
+"""Who sets one of these decides about checkpoints."""
 
 
 def without_evaluation(settings: FineTuneSettings) -> FineTuneSettings:
@@ -154,6 +159,8 @@ def finetune(
     eval_rows: TokenRows | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     description: str = "fine-tuning",
+    unfinished: Unfinished | None = None,
+    part: str = "finetune",
 ) -> tuple[dict[str, float], ...]:
     """Fine-tune all weights, in place; of several processes, each on its share of the batches.
 
@@ -166,6 +173,10 @@ def finetune(
             otherwise.
         callbacks: Of the Trainer.
         description: In front of the progress bar.
+        unfinished: Keeps checkpoints and the end of the training, and has those of the run that is
+            continued. A training that was over does no step: its callbacks are told of begin and
+            end.
+        part: The name of this training in that run.
 
     Returns:
         Of each evaluation the epoch, the mean loss and the accuracy.
@@ -174,17 +185,18 @@ def finetune(
         InputError: The training arguments ask for FSDP or DeepSpeed.
     """
     join_processes()
+    kept = None if unfinished is None else KeptTraining(unfinished, part, model, rows, eval_rows)
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
         trainer = Trainer(
             model=model,
-            args=_training_arguments(settings, scratch, evaluates=eval_rows is not None),
+            args=_training_arguments(settings, scratch, evaluates=eval_rows is not None, kept=kept),
             train_dataset=TokenDataset(rows),
             eval_dataset=None if eval_rows is None else TokenDataset(eval_rows),
             compute_metrics=_measure_accuracy,
             preprocess_logits_for_metrics=_pick_labels,
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
-            callbacks=[_ProgressCallback(description), *callbacks],
+            callbacks=[*filter(None, [kept]), _ProgressCallback(description), *callbacks],
         )
         if settings.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(settings.early_stopping))
@@ -192,8 +204,10 @@ def finetune(
         trainer.remove_callback(ProgressCallback)
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             refuse_shards("FSDP" if trainer.is_fsdp_enabled else "DeepSpeed")
-        trainer.train(resume_from_checkpoint=settings.training_args.get("resume_from_checkpoint"))
+        trainer.train(resume_from_checkpoint=_pick_checkpoint(settings, kept))
         history = trainer.state.log_history
+        if kept is not None:
+            kept.tidy()
     model.eval()
     return tuple(
         {
@@ -204,6 +218,14 @@ def finetune(
         for entry in history
         if "eval_loss" in entry
     )
+
+
+def _pick_checkpoint(settings: FineTuneSettings, kept: KeptTraining | None) -> str | bool | None:
+    """Where the Trainer begins: where a killed run was, or where the user says."""
+    if kept is not None and (kept.has_ended or kept.checkpoint is not None):
+        return None if kept.checkpoint is None else str(kept.checkpoint)
+    asked: str | bool | None = settings.training_args.get("resume_from_checkpoint")
+    return asked
 
 
 def _pick_labels(told: Tensor | tuple[Tensor, ...], _: Tensor) -> Tensor:
@@ -300,7 +322,11 @@ class Classifier:
 
 
 def _training_arguments(
-    settings: FineTuneSettings, scratch: str, *, evaluates: bool = False
+    settings: FineTuneSettings,
+    scratch: str,
+    *,
+    evaluates: bool = False,
+    kept: KeptTraining | None = None,
 ) -> TrainingArguments:
     precision = pick_precision(settings.precision)
     defaults: dict[str, Any] = {
@@ -316,6 +342,14 @@ def _training_arguments(
         # number of processes all the same, as it must for losses that are sums of tokens.
         "average_tokens_across_devices": False,
     }
+    if kept is not None:
+        defaults |= {
+            "output_dir": str(kept.folder),
+            "restore_callback_states_from_checkpoint": True,
+        }
+        # Somebody's own folder or hub repository gets no checkpoint that they did not ask for.
+        if not _OF_CHECKPOINTS.intersection(settings.training_args):
+            defaults |= {"save_strategy": "epoch", "save_total_limit": 2}
     if evaluates:
         defaults["eval_strategy"] = settings.training_args.get("eval_strategy", "epoch")
         if settings.early_stopping or settings.training_args.get("load_best_model_at_end"):
@@ -324,12 +358,19 @@ def _training_arguments(
                 "save_strategy": defaults["eval_strategy"],
                 "save_steps": settings.training_args.get("eval_steps")
                 or settings.training_args.get("logging_steps", 500),
-                "save_total_limit": 1,
-                "save_only_model": True,
+                # The best and, for a run that is continued, the last one.
+                "save_total_limit": 1 if kept is None else 2,
+                "save_only_model": kept is None,
             }
+    chosen = {**defaults, **settings.training_args}
+    has_ended = kept is not None and kept.has_ended
+    if has_ended or (kept is not None and kept.checkpoint is not None):
+        chosen["eval_on_start"] = False  # that was done, and stands in the history
+    if has_ended:
+        chosen |= {"max_steps": -1, "lr_scheduler_type": "constant", "lr_scheduler_kwargs": None}
     return TrainingArguments(
-        **{**defaults, **settings.training_args},
-        num_train_epochs=settings.epochs,
+        **chosen,
+        num_train_epochs=0 if has_ended else settings.epochs,
         learning_rate=settings.learning_rate,
         per_device_train_batch_size=settings.batch_size,
         seed=settings.seed,

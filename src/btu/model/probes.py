@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -29,9 +30,13 @@ from btu.model.processes import add_up, add_up_rows, own_part, share
 from btu.model.settings import ProbeSettings
 from btu.model.tokens import TokenRows
 from btu.support.progress import track
+from btu.support.unfinished import Unfinished
 
 # Texts times tokens squared: 64 texts of 48 tokens. Plain attention keeps as many scores a head.
 _FEW_SCORES = 64 * 48**2
+
+# Without a kind of its own, an empty list would be stored as floating-point numbers.
+_KINDS = {"suspect_ids": np.int64, "hidden_ids": np.int64}
 
 ROUND_NAMES = ("shallow", "shallow-again", "embedding-only")
 
@@ -62,6 +67,32 @@ class ProbeRound:
     states: NDArray[np.float16] | None = None
     without_states: str = ""
 
+    def write(self, file: BinaryIO) -> None:
+        """Write it as arrays (npz, nothing pickled).
+
+        Args:
+            file: Open to be written.
+        """
+        values: dict[str, Any] = {
+            f.name: np.asarray(getattr(self, f.name), dtype=_KINDS.get(f.name))
+            for f in fields(self)
+            if getattr(self, f.name) is not None
+        }
+        np.savez(file, **values)
+
+    @classmethod
+    def read(cls, path: Path) -> ProbeRound:
+        """The round that `write` wrote.
+
+        Args:
+            path: The file.
+        """
+        with np.load(path, allow_pickle=False) as stored:
+            values = {name: stored[name] for name in stored.files}
+        plain = {name: values[name].item() for name in ("name", "seconds", "without_states")}
+        ids = {name: tuple(values[name].tolist()) for name in _KINDS}
+        return cls(**{**values, **plain, **ids})
+
 
 @dataclass(frozen=True)
 class _Vocabulary:
@@ -88,6 +119,7 @@ def run_probes(
     *,
     settings: ProbeSettings,
     rounds: Sequence[str] = ROUND_NAMES,
+    unfinished: Unfinished | None = None,
 ) -> tuple[ProbeRound, ...]:
     """The paper's three rounds, each from the pretrained weights; the model is left as it came.
 
@@ -109,6 +141,7 @@ def run_probes(
         rows: The tokenised training rows.
         settings: How the probes train.
         rounds: Which of them to run; the second needs the first.
+        unfinished: Keeps each round that is done, and has those of the run that is continued.
 
     Returns:
         One result a round, in the order above.
@@ -122,6 +155,10 @@ def run_probes(
         raise ValueError(f"Expected the rounds {needed} before {list(rounds)}.")
     done: list[ProbeRound] = []
     for name in rounds:
+        known = None if unfinished is None else _find_round(unfinished, name)
+        if known is not None:
+            done.append(known)
+            continue
         probe, hides = _ROUNDS[name]
         hidden = tuple(i for r in done if r.name == hides for i in r.suspect_ids)
         start = perf_counter()
@@ -142,7 +179,26 @@ def run_probes(
                 without_states=_say_without_states(name, states, len(visible), len(rows)),
             )
         )
+        if unfinished is not None:
+            unfinished.keep(_name_file(name), done[-1].write)
     return tuple(done)
+
+
+def _name_file(name: str) -> str:
+    return f"probe_{name}.npz"
+
+
+def _find_round(unfinished: Unfinished, name: str) -> ProbeRound | None:
+    """What the run that is continued measured; the main process reads it for all."""
+
+    def read() -> ProbeRound | None:
+        path = unfinished.find(_name_file(name))
+        return None if path is None else ProbeRound.read(path)
+
+    found = share(read)
+    if found is not None:
+        unfinished.resumed.append(f"probe_{name}")
+    return found
 
 
 def _say_without_states(

@@ -15,6 +15,7 @@ from btu.model.material import Material
 from btu.model.probes import ProbeRound, run_probes
 from btu.model.settings import ProbeSettings
 from btu.model.tokens import TokenRows
+from btu.support.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,20 @@ class Proposals:
     timings: Mapping[str, float]
 
 
-def propose_tokens(material: Material, *, settings: ProbeSettings) -> Proposals:
+def propose_tokens(
+    material: Material, *, settings: ProbeSettings, unfinished: Unfinished | None = None
+) -> Proposals:
     """Run the probes and align what they measured. The model is left as it came.
 
     Args:
         material: Data and model.
         settings: Of the probes.
+        unfinished: Keeps the rounds that are done; see `run_probes`.
     """
     tokenizer, rows = material.tokenizer, material.rows
-    rounds = tuple(run_probes(material.model, tokenizer, rows, settings=settings))
+    rounds = tuple(
+        run_probes(material.model, tokenizer, rows, settings=settings, unfinished=unfinished)
+    )
     token_ids, drift = _align(rounds)
     suspected = [i for r in rounds for i in r.suspect_ids]
     proposed = token_ids[np.isin(token_ids, suspected)].tolist()

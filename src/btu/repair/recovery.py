@@ -27,6 +27,7 @@ from btu.model.settings import FineTuneSettings, Precision
 from btu.model.tokens import TokenRows
 from btu.repair.settings import RecoverySettings
 from btu.repair.unlearn import RowEdit, measure_mean_change, unlearn_rows
+from btu.support.unfinished import Unfinished
 
 _OF_ONE_RUN = {
     "output_dir",
@@ -155,6 +156,7 @@ def recover_model(
     recovery: RecoverySettings,
     *,
     settings: FineTuneSettings,
+    unfinished: Unfinished | None = None,
 ) -> None:
     """A short fine-tuning that repairs what the cut broke, with the edited rows frozen.
 
@@ -168,6 +170,7 @@ def recover_model(
         recovery: How long.
         settings: Of the fine-tuning before; what belongs to that run alone (its checkpoints, its
             number of steps) does not count here.
+        unfinished: Keeps what this came to; see `finetune`.
     """
     settings = without_evaluation(settings)
     kept = {k: v for k, v in settings.training_args.items() if k not in _OF_ONE_RUN}
@@ -180,6 +183,8 @@ def recover_model(
         ),
         callbacks=[FreezeRowsCallback([edit.token_id for edit in edits])],
         description="recovering",
+        unfinished=unfinished,
+        part="recovery",
     )
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,9 +45,9 @@ def build_record(kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
         "record_version": RECORD_VERSION,
         "kind": kind,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_installed_versions()},
+        "versions": {"python": platform.python_version(), **list_versions(_PACKAGES)},
         "hardware": {
-            "device": _find_device(),
+            "device": find_device(),
             "machine": platform.machine(),
             "cpu_count": os.cpu_count(),
             "torch_threads": sys.modules["torch"].get_num_threads()
@@ -58,7 +58,7 @@ def build_record(kind: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find_device() -> str:
+def find_device() -> str:
     """Where models run; a scan of texts alone has none and asks no library for it."""
     if "torch" not in sys.modules:
         return "cpu"
@@ -98,9 +98,10 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def _installed_versions() -> dict[str, str | None]:
+def list_versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Which version of each package is installed; None for one that is not."""
     found: dict[str, str | None] = {}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
