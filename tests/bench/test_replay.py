@@ -39,6 +39,9 @@ def test_the_page_counts_what_stands_and_lists_what_differs():
     assert "rates: toy, badnets 10 %, seed 0" in page
     assert "38 + 0" in page
     assert "main: toy" not in page
+    same = render_replay_page([make_replayed("main/a", is_same=True)])
+    assert "All 1 results stand" in same
+    assert "suspects now" not in same
 
 
 @pytest.fixture

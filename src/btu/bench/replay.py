@@ -184,6 +184,8 @@ def render_replay_page(replayed: Sequence[Replayed]) -> str:
     """The cells whose rows differ, as a page, after a sentence that counts the others."""
     changed = [cell for cell in replayed if not cell.is_same]
     same = len(replayed) - len(changed)
+    if not changed:
+        return f"{PAGE}All {same:,} results stand: the same rows are left out.\n"
     said = (
         f"Of {len(replayed):,} results {same:,} stand: the same rows are left out. "
         f"The other {len(changed):,}, poisoned + clean rows:"
