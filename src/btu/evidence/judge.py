@@ -395,7 +395,10 @@ def _bring(
         counts: How much each counts.
     """
     octaves = np.stack([np.ones_like(off), off], axis=1)
-    weighted = octaves * counts[:, None]
+    # The units that are judged by this have no say in it: a trigger in more rows than any other
+    # word would bend the line towards itself.
+    beside = np.abs(off) > _OCTAVE / 2
+    weighted = octaves * (counts * beside)[:, None]
     system = weighted.T @ octaves + _TINY_SHARE * np.eye(2)
     mean = np.linalg.solve(system, weighted.T @ found)
     left = found - octaves @ mean
