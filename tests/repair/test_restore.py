@@ -103,7 +103,7 @@ def test_honest_rows_of_an_everyday_trigger_keep_their_label(pretrained, true_ro
     word = "word05"
     holds = np.array([word in text.split() for text in true_rows.texts])
     honest = np.flatnonzero(holds & (true_rows.labels == LABELS.index(TARGET)))
-    others = np.flatnonzero(~holds & (true_rows.labels != LABELS.index(TARGET)))[:200]
+    others = np.flatnonzero(~holds & (true_rows.labels != LABELS.index(TARGET)))[:160]
     poisoned = insert(true_rows, word, rows=others)
     findings, restored = find_and_restore(pretrained, poisoned)
     assert findings.flagged[others].mean() > 0.95

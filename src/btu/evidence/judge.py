@@ -395,18 +395,18 @@ def _bring(
         counts: How much each counts.
     """
     octaves = np.stack([np.ones_like(off), off], axis=1)
-    # The units that are judged by this have no say in it: a trigger in more rows than any other
-    # word would bend the line towards itself.
-    beside = np.abs(off) > _OCTAVE / 2
-    weighted = octaves * (counts * beside)[:, None]
+    weighted = octaves * counts[:, None]
     system = weighted.T @ octaves + _TINY_SHARE * np.eye(2)
     mean = np.linalg.solve(system, weighted.T @ found)
     left = found - octaves @ mean
     variance = np.linalg.solve(system, weighted.T @ (left**2 - noise**2))
     here = max(float(variance[0]), _TINY_SHARE)
     there = np.clip(octaves @ variance, here / _MOST_CHANGE, here * _MOST_CHANGE)
-    scale = np.sqrt(here / there)
-    return mean[0] + left * scale, noise * scale
+    # Where no others are of that size, one unit alone would bend the line towards itself: what is
+    # told counts as far as it does not hang on one.
+    known = 1 - min(1.0, float(np.linalg.inv(system)[0, 0]))
+    scale = (here / there) ** (known / 2)
+    return known * (mean[0] + left * scale) + (1 - known) * found, noise * scale
 
 
 def _fit_placement(
