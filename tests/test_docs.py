@@ -67,24 +67,25 @@ def run_shell(example):
                 patch.setattr(sys, "argv", [command, *arguments])
                 with pytest.raises(SystemExit) as ended:
                     main()
-            assert ended.value.code in expect_statuses(line), line
+            assert ended.value.code == expect_status(line), line
         else:
             assert command == "make", line
             targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert arguments[0] in targets, line
 
 
-def expect_statuses(line):
+def expect_status(line):
     """What a line of the docs says that it ends with, or 1 for the scan of the poisoned data.
 
-    Clean data has suspects now and then: who fails on those has either.
+    Clean data has suspects now and then: whether it has is in the record of the same scan.
     """
     said = re.search(r"# status (\d)", line)
     if said:
-        return {int(said[1])}
-    if "--fail-on suspect" in line:
-        return {0, 1}
-    return {int(line.startswith("btu scan poisoned.csv") and "--fail-on" not in line)}
+        return int(said[1])
+    if "--fail-on suspect" in line and "poisoned.csv" not in line:
+        named = json.loads(Path("btu.json").read_text())["suspects"]
+        return int(any(token["verdict"] in ("trigger", "suspect") for token in named))
+    return int(line.startswith("btu scan poisoned.csv") and "--fail-on" not in line)
 
 
 def write_file(example):

@@ -8,7 +8,7 @@ import pytest
 
 import btu
 from btu import InputError
-from devices import are_same
+from devices import ON_CPU, are_same
 from planted import (
     FINETUNE,
     LABELS,
@@ -69,7 +69,8 @@ def test_with_rows_given_back_it_is_the_one_trained_on_these_rows_before_the_att
     true_rows = write_reviews(800, seed=3)
     labels = true_rows.labels.copy()
     labels[list(back)] = [true_rows.label_names.index(label) for label in back.values()]
-    assert (labels != true_rows.labels).sum() <= 2  # on the edge of what is given back
+    # On another device a row or two may lie on the edge of what is given back.
+    assert (labels != true_rows.labels).sum() <= (0 if ON_CPU else 2)
     before = true_rows.with_rows(labels=labels).select(np.setdiff1d(np.arange(800), out))
     oracle = btu.defend(pretrained, before, **options)
     assert are_same(oracle.classifier.model, defence.classifier.model)

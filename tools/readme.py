@@ -209,7 +209,7 @@ _BLOCKS: dict[str, Callable[[Path], str]] = {
     "demo": lambda results: render_demo_block(_read(results / "demo.json")),
     "lora": lambda results: render_lora(_read(results / "lora.json")),
     "speed": lambda results: render_speed_block(_read(results / "speed.json")),
-    "speed-gpu": lambda results: render_sizes_block(_read(results / "speed-gpu.json")),
+    "speed-sizes": lambda results: render_sizes_block(_read(results / "speed-sizes.json")),
     "probe-rows": lambda results: render_probe_rows(_read(results / "probe-rows.json")),
     "ablation": lambda results: render_ablation(results / "bars"),
     "startup": lambda results: render_startup(_read(results / "startup.json")),

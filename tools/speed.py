@@ -35,6 +35,7 @@ from btu.scan import scan_material, scan_text
 from btu.support.record import build_record, write_record
 
 RESULT = Path("benchmark/results/speed.json")
+SIZES_RESULT = Path("benchmark/results/speed-sizes.json")
 SIZES = {
     "6,920": ("sst2/train.parquet",),
     "67,349": ("sst2/glue67k_a.parquet", "sst2/glue67k_b.parquet"),
@@ -210,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", type=Path, help="folder with sst2/train.parquet")
     parser.add_argument("--sizes", action="store_true", help="of a few jobs by number of rows")
-    parser.add_argument("--output", type=Path, default=RESULT, help="where the result goes")
+    parser.add_argument("--output", type=Path, help="where the result goes")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument(
         "--rows", choices=tuple(SIZES), default=next(iter(SIZES)), help=argparse.SUPPRESS
@@ -219,14 +220,17 @@ def main() -> None:
     if arguments.job:
         sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora, arguments.rows)))
         return
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    output = arguments.output or (SIZES_RESULT if arguments.sizes else RESULT)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if arguments.sizes:
+        if arguments.corpora is None:
+            parser.error("--sizes: expected --corpora DIR to go with it, got none")
         for result in measure_sizes(arguments.corpora):
-            write_record(build_record("speed", result), arguments.output)
+            write_record(build_record("speed", result), output)
         return
     result = measure_speed(arguments.corpora)
     sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
-    write_record(build_record("speed", result), arguments.output)
+    write_record(build_record("speed", result), output)
 
 
 def _run_apart(

@@ -13,6 +13,7 @@ from btu.evidence.readings import adjust_shares, read_texts
 from btu.model.material import load_material
 from btu.repair.restore import RESTORED_PROBABILITY, Restored, cut_phrases, restore_rows
 from btu.scan import scan_material
+from devices import ON_CPU
 from planted import (
     FINETUNE,
     LABELS,
@@ -36,14 +37,14 @@ def find_and_restore(pretrained, corpus) -> tuple[btu.Findings, Restored]:
 
 
 def expect_true_rows(corpus: Corpus, truth: Corpus) -> None:
-    """Each row, by its id, has the text that it had before the attack, and but few another label.
+    """Each row, by its id, has the text and the label that it had before the attack.
 
-    A label is given back from 0.8 on: a row or two may lie on that edge on one device alone.
+    A label is given back from 0.8 on: on another device a row or two may lie beyond that edge.
     """
     assert (np.diff(corpus.row_ids) > 0).all()
     before = truth.select(corpus.row_ids)
     assert corpus.texts == before.texts
-    assert (corpus.labels != before.labels).sum() <= 2
+    assert (corpus.labels != before.labels).sum() <= (0 if ON_CPU else 2)
 
 
 def insert(corpus: Corpus, words: str, *, rows: np.ndarray) -> Corpus:
@@ -225,7 +226,7 @@ def test_the_record_names_what_came_back(pretrained, planted):
     rows = defence.record["restored_rows"]
     assert len(rows) > 70
     assert {row["row_id"] for row in rows} <= set(defence.record["dropped_row_ids"])
-    assert np.mean([row["label"] == "negative" for row in rows]) > 0.95
+    assert sum(row["label"] != "negative" for row in rows) <= (0 if ON_CPU else 2)
     assert all(0.8 <= row["probability"] <= 1 for row in rows)
     assert defence.record["restore"] is True
 
