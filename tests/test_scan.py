@@ -123,6 +123,7 @@ def test_the_seed_of_the_call_stands_above_that_of_the_settings(findings, pretra
     again = scan(pretrained, planted.corpus, settings=settings, max_length=MAX_LENGTH, seed=0)
     assert again.suspects == findings.suspects
     assert again.facts.probes.seed == 0
+    assert again.facts.probes.probe_rows == settings.for_recipe(again.recipe).probe_rows
 
 
 def test_the_model_on_the_disk_stays_as_it_is(pretrained, planted):

@@ -238,9 +238,8 @@ def scan_material(
 
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    proposals = propose_tokens(
-        material, settings=settings.for_recipe(recipe), unfinished=unfinished
-    )
+    settings = settings.for_recipe(recipe)
+    proposals = propose_tokens(material, settings=settings, unfinished=unfinished)
     tokenizer, corpus = material.tokenizer, material.corpus
     timings, not_checked = dict(proposals.timings), [*_NEVER_CHECKED]
     found, readings = None, None

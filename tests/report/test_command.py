@@ -2,17 +2,20 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import btu
 from btu.data.writers import write_rows
+from btu.model.settings import PROBE_ROWS
 from btu.report.command import write_command
 from planted import LABELS, TRIGGER
 
 pytest_plugins = ["planted"]
 
+RECORD = Path(__file__).parent / "records" / "poisoned-scan.json"
 TAKEN_ANEW = {"created", "timings"}
 
 
@@ -94,6 +97,13 @@ def test_data_in_memory_give_a_line_of_python(planted):
     again = eval(call, {"btu": btu, "data": planted.corpus})
     assert again.facts.seed == 4
     assert np.array_equal(again.flagged, findings.flagged)
+
+
+def test_the_record_says_how_many_rows_taught_and_the_command_only_what_was_asked():
+    record = json.loads(RECORD.read_text())
+    for taught, written in ((PROBE_ROWS, False), (PROBE_ROWS + 1, True), (None, False)):
+        record["settings"]["probes"]["probe_rows"] = taught
+        assert ("probe_rows" in write_command(record)) == written
 
 
 def test_a_setting_without_an_option_gives_a_line_of_python():

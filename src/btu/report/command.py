@@ -62,9 +62,12 @@ def _list_settings(record: Record) -> list[tuple[type, Mapping[str, Any]]]:
                 "max_length": record["max_length"],
                 "precision": settings["probes"]["precision"],
             }
+    probes = dict(settings["probes"] or {})
+    if probes.get("probe_rows") == ProbeSettings().for_recipe(record["recipe"]).probe_rows:
+        probes["probe_rows"] = None  # what the recipe takes by itself
     parts: list[tuple[type, Mapping[str, Any]]] = [
         (FineTuneSettings, tuned),
-        (ProbeSettings, settings["probes"] or {}),
+        (ProbeSettings, probes),
         (EvidenceSettings, settings["evidence"] or {}),
     ]
     if not is_scan:
