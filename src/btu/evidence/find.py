@@ -58,16 +58,8 @@ def find_evidence(
         proposed=proposed,
         accepted=accepted,
     )
-    first = search.first
-    limit = measure_limit(
-        view,
-        first.measures,
-        first.judged,
-        planted,
-        budget=budget,
-        seed=seed,
-    )
-    tests, tested = search.tests, {"units": len(first.judged.tested)}
+    limit = measure_limit(view, search.content, search.judged, planted, budget=budget, seed=seed)
+    tests, tested = search.tests, {"units": len(search.judged.tested)}
     if states is not None:
         now = _take_out_accepted(search, planted, neighbours)
         tests = (

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, ndtr
 from scipy.stats import binom
@@ -35,6 +38,11 @@ _MOST_CHANGE = 4.0  # of a variance with the octaves: half to double the spread
 _TINY_SHARE = 1e-9
 _TINY = 1e-300
 _PASSES = 3
+_MOST_FITTED = 4_000  # units of one size that honest ones are learned from
+_BLOCK = 20_000  # units that are scored at once
+
+_Distinct = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Likelihoods of d different units, shape (d, g); which of them each unit is like, shape (u,)."""
 
 
 @dataclass(frozen=True)
@@ -107,44 +115,6 @@ class Ruler:
     ends: Population
     share: Crowd
 
-    @classmethod
-    def of(
-        cls,
-        like: Sample,
-        larger: Sample,
-        step: float,
-        planted: Planted,
-        honest: tuple[NDArray[np.float64], NDArray[np.float64]],
-    ) -> Ruler:
-        """From units of like size, and for labels from those of that size and more.
-
-        Args:
-            like: The units of like size.
-            larger: Those of that size and more.
-            step: The size, as the binary logarithm of the rows.
-            planted: Of planted words.
-            honest: For each of both the chance that it is honest.
-        """
-        size, levels = np.log2(like.rows), planted.levels
-        off, noise = size - step, levels[0].at(size)[1]
-        share, spread = _bring(like.share, like.spread, off, honest[0])
-        edges = _cut(
-            min(-1.0, float(share.min())), max(2.0, float(share.max())), float(np.median(spread))
-        )
-        read = fit_population(_cell_likelihood(share, edges, spread), honest[0])
-        placed, bridged = (
-            _bring(found, noise, off, honest[0]) for found in (like.placed, like.bridged)
-        )
-        return cls(
-            planted,
-            fit_population(_label_likelihood(larger), honest[1]),
-            _fit_placement(*placed, step, levels[:1], honest[0]),
-            _fit_placement(*bridged, step, levels[1:], honest[0]),
-            fit_population(_edge_likelihood(like.starts, like.places), honest[0]),
-            fit_population(_edge_likelihood(like.ends, like.places), honest[0]),
-            Crowd(edges, read),
-        )
-
     def score(
         self,
         units: Sample,
@@ -171,12 +141,10 @@ class Ruler:
         stories, terms = [], []
         nothing = np.zeros(len(units.rows))
         for part in PARTS:
-            stories.append((2, part))
-            terms.append((nothing, relabelled.label(part), relabelled.content(part)))
-            places = relabelled.places(part)[: 1 if is_pair else None]
-            stories += [(0, part)] * len(places)
             label, content = relabelled.label(part), relabelled.content(part)
-            terms += [(placed, label, content) for placed in places]
+            places = relabelled.places(part)[: 1 if is_pair else None]
+            stories += [(2, part), *[(0, part)] * len(places)]
+            terms += [(placed, label, content) for placed in (nothing, *places)]
         places = [] if is_pair else kept.places(1.0, most_of_edges=0.0)
         stories += [(1, 1.0)] * len(places)
         terms += [(placed, kept.label(1.0), nothing) for placed in places]
@@ -215,16 +183,17 @@ class Ruler:
     def _compare(self, units: Sample, change: NDArray[np.float64]) -> Compared:
         """The honest densities of some units, each counted so much more than it was."""
         noise = self.planted.levels[0].at(np.log2(units.rows))[1]
-        starts = _edge_likelihood(units.starts, units.places)
-        ends = _edge_likelihood(units.ends, units.places)
+        excess, like = _read_labels(units)
+        starts, starts_like = _read_edges(units.starts, units.places)
+        ends, ends_like = _read_edges(units.ends, units.places)
         return Compared(
             self,
             units,
             placed=self.placed.density(units.placed, noise, change),
             bridged=self.bridged.density(units.bridged, noise, change),
-            starts=_log(self.starts.density(starts, change)),
-            ends=_log(self.ends.density(ends, change)),
-            excess=_log(self.excess.density(_label_likelihood(units), change)),
+            starts=_log(self.starts.density(starts, change, starts_like)),
+            ends=_log(self.ends.density(ends, change, ends_like)),
+            excess=_log(self.excess.density(excess, change, like)),
             share=self.share.density(units.share, units.spread, change),
         )
 
@@ -283,6 +252,62 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Peers:
+    """The units that those of one size are compared with.
+
+    Attributes:
+        step: The size, as the binary logarithm of the rows.
+        like: The units of like size, nearest in rows.
+        larger: For labels: those of that size and more.
+    """
+
+    step: float
+    like: Sample
+    larger: Sample
+
+    @cached_property
+    def _labels(self) -> _Distinct:
+        return _read_labels(self.larger)
+
+    @cached_property
+    def _edges(self) -> tuple[_Distinct, _Distinct]:
+        like = self.like
+        return _read_edges(like.starts, like.places), _read_edges(like.ends, like.places)
+
+    def fit(
+        self, planted: Planted, honest: NDArray[np.float64], honest_larger: NDArray[np.float64]
+    ) -> Ruler:
+        """The ruler that they make.
+
+        Args:
+            planted: Levels of planted words.
+            honest: How much each of `like` counts as an honest unit.
+            honest_larger: The same of `larger`.
+        """
+        like, step, levels = self.like, self.step, planted.levels
+        size = np.log2(like.rows)
+        off, noise = size - step, levels[0].at(size)[1]
+        share, spread = _bring(like.share, like.spread, off, honest)
+        edges = _cut(
+            min(-1.0, float(share.min())), max(2.0, float(share.max())), float(np.median(spread))
+        )
+        read = fit_population(_cell_likelihood(share, edges, spread), honest)
+        placed, bridged = (
+            _bring(found, noise, off, honest) for found in (like.placed, like.bridged)
+        )
+        starts, ends = self._edges
+        return Ruler(
+            planted,
+            _fit_counts(self._labels, honest_larger),
+            _fit_placement(*placed, step, levels[:1], honest),
+            _fit_placement(*bridged, step, levels[1:], honest),
+            _fit_counts(starts, honest),
+            _fit_counts(ends, honest),
+            Crowd(edges, read),
+        )
+
+
+@dataclass(frozen=True)
 class Judged:
     """All tested units of a view, judged.
 
@@ -336,25 +361,43 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
         planted: Levels of planted words.
     """
     tested = np.flatnonzero(measures.labelled >= LEAST_ROWS.value)
-    size = measures.size[tested]
-    around = np.round(size).astype(int)
+    units = measures.pick(tested)
+    around = np.round(measures.size[tested]).astype(int)
+    weights = _thin(around)
+    every = {step: _pick_peers(units, step, weights > 0) for step in np.unique(around).tolist()}
     honest = np.ones(len(tested))
-    for _ in range(_PASSES):
+    for left in reversed(range(_PASSES)):
         # What is likelier planted than not says nothing of how honest units are.
         columns = {name: np.zeros(len(tested)) for name in Scores.__dataclass_fields__}
         rulers = {}
-        for step in np.unique(around).tolist():
-            own = np.flatnonzero(around == step)
-            ruler = fit_ruler(measures.pick(tested), step, planted, honest)
-            scores = ruler.score(measures.pick(tested[own]), honest[own])
-            for name, column in columns.items():
-                column[own] = getattr(scores, name)
+        for step, (peers, like, larger) in every.items():
+            counts = honest * weights
+            ruler = peers.fit(planted, counts[like], counts[larger])
+            own = np.flatnonzero((around == step) & (not left or weights > 0))
+            for block in np.array_split(own, len(own) // _BLOCK + 1):
+                scores = ruler.score(units.pick(block), counts[block])
+                for name, column in columns.items():
+                    column[block] = getattr(scores, name)
             rulers[step] = ruler
         excess = columns["score"] - np.log(SLACK.value) - np.log(max(1, len(tested)))
         honest = 1 / (1 + np.exp(np.clip(excess, -600.0, 600.0)))
     story = columns.pop("story").astype(np.int64)
     found = Scores(story=story, **columns)
     return Judged(tested, found, around, rulers)
+
+
+def _thin(around: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much each unit counts among the honest ones: of very many, some stand for all.
+
+    Args:
+        around: Sizes of the units, shape (t,).
+    """
+    weights = np.zeros(len(around))
+    for step in np.unique(around).tolist():
+        own = np.flatnonzero(around == step)
+        count = min(len(own), _MOST_FITTED)
+        weights[own[np.linspace(0, len(own) - 1, count).round().astype(int)]] = len(own) / count
+    return weights
 
 
 def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.float64]) -> Ruler:
@@ -364,17 +407,25 @@ def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.f
         units: All that there are.
         step: Binary logarithm of the rows.
         planted: Levels of planted words.
-        honest: For each unit the chance that it is honest, shape (u,).
+        honest: How much each unit counts as an honest one, shape (u,).
     """
+    peers, like, larger = _pick_peers(units, step, honest > 0)
+    return peers.fit(planted, honest[like], honest[larger])
+
+
+def _pick_peers(
+    units: Sample, step: float, usable: NDArray[np.bool_]
+) -> tuple[Peers, NDArray[np.int64], NDArray[np.int64]]:
+    """The peers of one size, and which of the units they are."""
     size = np.log2(np.maximum(units.rows, 1))
     distance = np.abs(size - step)
     places = (LIKE_SHARE.value * len(size) * np.array([1.0, 0.5])).astype(int)
     far, half = np.sort(distance)[np.minimum(places, len(size) - 1)]
-    like = np.flatnonzero(distance <= max(_OCTAVE, far))
+    like = np.flatnonzero((distance <= max(_OCTAVE, far)) & usable)
     # What words say of labels does not change with more rows, but for its noise.
-    larger = np.flatnonzero((size >= step - _OCTAVE / 2) | (distance <= half))
-    pair = (honest[like], honest[larger])
-    return Ruler.of(units.pick(like), units.pick(larger), step, planted, pair)
+    is_larger = (size >= step - _OCTAVE / 2) | (distance <= half)
+    larger = np.flatnonzero(is_larger & usable)
+    return Peers(step, units.pick(like), units.pick(larger)), like, larger
 
 
 def _bring(
@@ -423,21 +474,45 @@ def _fit_placement(
     return Crowd(edges, fit_population(_cell_likelihood(found, edges, noise), honest))
 
 
-def _label_likelihood(units: Sample) -> NDArray[np.float64]:
-    """Of the labelled rows of each unit in each cell of the excess, and where it is whole."""
-    base, rows, labelled = units.base[:, None], units.rows[:, None], units.labelled[:, None]
+def _read_labels(units: Sample) -> _Distinct:
+    """Likelihood of labelled rows in each cell of the excess, and where it is whole, shape (d, g).
+
+    Of the d units that differ in that; and which of them each is like, shape (u,).
+    """
+    first, place = _pick_distinct(units.base, units.rows, units.labelled)
+    some = units.pick(first)
+    base, rows, labelled = some.base[:, None], some.rows[:, None], some.labelled[:, None]
     edges = base + (1 - base) * _EXCESS
     below = betainc(labelled + 1, rows - labelled + 1, edges)
     cells = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9) / (rows + 1)
-    whole: NDArray[np.float64] = np.hstack([cells, _whole(units)[:, None]])
-    return whole
+    return np.hstack([cells, _whole(some)[:, None]]), place
 
 
-def _edge_likelihood(found: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of so many places at an edge of the text in each cell of their share."""
-    below = betainc(found[:, None] + 1, (places - found)[:, None] + 1, _EDGES)
-    cells: NDArray[np.float64] = np.diff(below, axis=1) / np.diff(_EDGES) / (places[:, None] + 1)
-    return cells
+def _read_edges(found: NDArray[np.int64], places: NDArray[np.int64]) -> _Distinct:
+    """The same of so many places at an edge of the text in each cell of their share."""
+    first, place = _pick_distinct(found, places)
+    found, places = found[first, None], places[first, None]
+    below = betainc(found + 1, places - found + 1, _EDGES)
+    cells: NDArray[np.float64] = np.diff(below, axis=1) / np.diff(_EDGES) / (places + 1)
+    return cells, place
+
+
+def _pick_distinct(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each that differs, and which of them each row is like."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        place, values = pd.factorize(column)
+        code = pd.factorize(code * max(1, len(values)) + place)[0].astype(np.int64)
+    first = np.zeros(int(code.max(initial=-1)) + 1, dtype=np.int64)
+    first[code[::-1]] = np.arange(len(code))[::-1]
+    return first, code
+
+
+def _fit_counts(read: _Distinct, honest: NDArray[np.float64]) -> Population:
+    """A population of units many of which are alike."""
+    likelihood, place = read
+    counts = np.bincount(place, honest, minlength=len(likelihood)).astype(np.float64)
+    return fit_population(likelihood, counts)
 
 
 def _whole(units: Sample) -> NDArray[np.float64]:

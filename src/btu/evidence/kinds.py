@@ -233,7 +233,7 @@ class _Honest:
 
     sample: Sample
     unit: NDArray[np.int64]
-    row: NDArray[np.int64]
+    row: NDArray[np.int32]
 
 
 def _measure_honest(view: View, reader: StatesReader, measures: Measures) -> _Honest:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from btu.evidence.bars import BUDGET, LEAST_ROWS, PLANTED_SPREAD, POWER, UNITS_SHARE
 from btu.evidence.judge import Judged
-from btu.evidence.measure import Measures, Sample
+from btu.evidence.measure import Content, Sample
 from btu.evidence.planting import MOST_OF_ROWS, Planted
 from btu.evidence.tests import Limit
 from btu.evidence.view import View
@@ -23,7 +23,7 @@ _Kind = Literal["word", "sentence", "kept"]
 
 def measure_limit(
     view: View,
-    measures: Measures,
+    content: Content,
     judged: Judged,
     planted: Planted,
     *,
@@ -36,7 +36,7 @@ def measure_limit(
 
     Args:
         view: All rows that count.
-        measures: Of their units.
+        content: What their words say.
         judged: Those that were tested.
         planted: Levels of planted words and sentences.
         budget: As the scan's.
@@ -56,7 +56,7 @@ def measure_limit(
             able = labels[_count_victims(view, labels, kind) > rows]
             if not len(able) or (least is not None and rows > len(view) // MOST_OF_ROWS):
                 break
-            drawn = _draw(view, measures, planted, rng.choice(able, _DRAWS), rows, kind, rng)
+            drawn = _draw(view, content, planted, rng.choice(able, _DRAWS), rows, kind, rng)
             step = judged.step_of(rows)
             score = judged.rulers[step].score(drawn).score
             found = judged.bound_false_alarms(score, step) <= budget * UNITS_SHARE.value
@@ -80,7 +80,7 @@ def _count_victims(view: View, labels: NDArray[np.int64], kind: _Kind) -> NDArra
 
 def _draw(
     view: View,
-    measures: Measures,
+    content: Content,
     planted: Planted,
     labels: NDArray[np.int64],
     rows: int,
@@ -88,7 +88,7 @@ def _draw(
     rng: np.random.Generator,
 ) -> Sample:
     """Planted units of so many rows under these labels."""
-    count, content = len(labels), measures.content
+    count = len(labels)
     own = content.scale.others_spread[labels] / content.gap[labels] / np.sqrt(rows)
     size = np.full(count, np.log2(rows))
     mean, noise = planted.levels[0].at(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence.placement import Neighbours
-from btu.evidence.reading import Scale, read_folds
+from btu.evidence.reading import FOLDS, Scale, read_folds
 from btu.evidence.units import Units
 from btu.evidence.view import View
 from btu.evidence.words import END, START
+
+_BLOCK = 2_000_000  # places that are measured at once
 
 
 @dataclass(frozen=True)
@@ -71,17 +74,19 @@ class Measures(Sample):
 
     Attributes:
         label: The over-represented label of each unit, shape (U,).
-        pair_unit: Unit of each pair of a unit and a labelled row that holds it, ascending.
-        pair_row: Row of each such pair, a position in the view.
-        pair_margin: Margin of the row towards the label without the unit's words.
+        pair_unit: Unit of each pair of a unit and a labelled row that holds it, ascending, int32.
+        pair_row: Row of each such pair, a position in the view, int32.
+        pair_margin: Margin of the row towards the label without the unit's words, float32.
         content: Of all rows.
+        fits: How each word of the view fits the next, see `Neighbours.measure_fits`.
     """
 
     label: NDArray[np.int64]
-    pair_unit: NDArray[np.int64]
-    pair_row: NDArray[np.int64]
-    pair_margin: NDArray[np.float64]
+    pair_unit: NDArray[np.int32]
+    pair_row: NDArray[np.int32]
+    pair_margin: NDArray[np.float32]
     content: Content
+    fits: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -105,14 +110,74 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
         units: What stands where in them.
         neighbours: Counts of this corpus.
     """
-    count, rows, labels = len(units), len(view), view.labels
-    breaks, bridges = neighbours.measure_break(view.words.flat, units.first, units.last)
-    placed = _mean(units.unit, breaks, count)
-    row_of_place = view.words.row[units.first]
-    pairs, pair_of_place = np.unique(units.unit * rows + row_of_place, return_inverse=True)
-    pair_unit, pair_row = pairs // rows, pairs % rows
+    fits = neighbours.measure_fits(view.words.flat)
+    blocks = list(units.cut(_BLOCK)) or [slice(0, 0)]
+    # Some units at a time, so that millions of places need no more memory than thousands.
+    placed = _Places.join(
+        [_measure_places(view, units.pick(b), b.start, neighbours, fits) for b in blocks]
+    )
+    count, label = len(units), placed.label
+    content, said = _read(view, units, label)
+    pair_unit, pair_row = placed.pair_unit, placed.pair_row
+    root = np.sqrt(np.maximum(view.words.lengths, 1))
+    own: NDArray[np.float64] = said[view.folds[pair_row], pair_unit] / root[pair_row]
+    margin: NDArray[np.float64] = content.margins[pair_row, label[pair_unit]] - own
+    labelled = np.bincount(pair_unit, minlength=count)
+    gap = content.gap[label]
+    share = (content.scale.own[label] - _mean(pair_unit, margin, count)) / gap
+    spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
+    return Measures(
+        rows=placed.rows,
+        label=label,
+        labelled=labelled,
+        base=view.shares[label],
+        placed=placed.placed,
+        bridged=placed.bridged,
+        places=np.bincount(units.unit, minlength=count),
+        starts=placed.starts,
+        ends=placed.ends,
+        share=share,
+        spread=np.maximum(spread, 1e-6),
+        pair_unit=pair_unit,
+        pair_row=pair_row,
+        pair_margin=margin.astype(np.float32),
+        content=content,
+        fits=fits,
+    )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What the places of units say: see `Measures`."""
+
+    rows: NDArray[np.int64]
+    label: NDArray[np.int64]
+    placed: NDArray[np.float64]
+    bridged: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    pair_unit: NDArray[np.int32]
+    pair_row: NDArray[np.int32]
+
+    @classmethod
+    def join(cls, parts: Sequence[_Places]) -> _Places:
+        """Of consecutive units."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+def _measure_places(
+    view: View, units: Units, offset: int, neighbours: Neighbours, fits: NDArray[np.float64]
+) -> _Places:
+    """Of a few units, the first of which has this number among all."""
+    count, labels, flat = len(units), view.labels, view.words.flat
+    breaks, bridges = neighbours.measure_break(flat, units.first, units.last, fits)
+    row = view.words.row[units.first]
+    # The places of a unit ascend: those of one row stand one after the other.
+    is_new = np.ones(len(row), dtype=bool)
+    is_new[1:] = (units.unit[1:] != units.unit[:-1]) | (row[1:] != row[:-1])
+    pair_unit, pair_row = units.unit[is_new], row[is_new]
     held = np.bincount(pair_unit, minlength=count)
-    key = pair_unit * view.num_labels + labels[pair_row]
+    key = pair_unit.astype(np.int64) * view.num_labels + labels[pair_row]
     by_label = np.bincount(key, minlength=count * view.num_labels)
     by_label = by_label.reshape(count, view.num_labels)
     base = view.shares
@@ -120,76 +185,48 @@ def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
     deviation = np.sqrt(expected * (1 - base))
     lift = np.where(deviation > 0, (by_label - expected) / np.maximum(deviation, 1e-12), -np.inf)
     label = lift.argmax(axis=1) if count else np.zeros(0, dtype=np.int64)
-    labelled = by_label[np.arange(count), label]
     is_labelled = labels[pair_row] == label[pair_unit]
-    kept_places = is_labelled[pair_of_place]
-    content, own = _read(view, units, label, kept_places, pair_of_place, len(pairs))
-    margin = content.margins[pair_row, label[pair_unit]] - own
-    pair_unit, pair_row = pair_unit[is_labelled], pair_row[is_labelled]
-    margin = margin[is_labelled]
-    gap = content.gap[label]
-    share = (content.scale.own[label] - _mean(pair_unit, margin, count)) / gap
-    spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
-    return Measures(
+    return _Places(
         rows=held,
         label=label,
-        labelled=labelled,
-        base=base[label],
-        placed=placed,
+        placed=_mean(units.unit, breaks, count),
         bridged=_mean(units.unit, bridges, count),
-        places=np.bincount(units.unit, minlength=count),
-        starts=np.bincount(units.unit[view.words.flat[units.first - 1] == START], minlength=count),
-        ends=np.bincount(units.unit[view.words.flat[units.last + 1] == END], minlength=count),
-        share=share,
-        spread=np.maximum(spread, 1e-6),
-        pair_unit=pair_unit,
-        pair_row=pair_row,
-        pair_margin=margin,
-        content=content,
+        starts=np.bincount(units.unit[flat[units.first - 1] == START], minlength=count),
+        ends=np.bincount(units.unit[flat[units.last + 1] == END], minlength=count),
+        pair_unit=pair_unit[is_labelled] + np.int32(offset),
+        pair_row=pair_row[is_labelled],
     )
 
 
 def _read(
-    view: View,
-    units: Units,
-    label: NDArray[np.int64],
-    kept: NDArray[np.bool_],
-    pair_of_place: NDArray[np.int64],
-    pairs: int,
+    view: View, units: Units, label: NDArray[np.int64]
 ) -> tuple[Content, NDArray[np.float64]]:
-    """Read all rows by words; and what each unit's own words say in each pair, shape (pairs,)."""
+    """Read all rows by words; and what each unit's own words say of its label, shape (FOLDS, U).
+
+    The rows of each fold are read by a fit on the others. A word counts once a row, however often
+    it stands there.
+    """
     words, labels, presence = view.words, view.labels, view.words.presence
     root = np.sqrt(np.maximum(words.lengths, 1))
-    places = np.flatnonzero(kept)
-    spans = units.length[units.unit[places]]
-    every = np.repeat(places, spans)
-    step = np.arange(len(every)) - np.repeat(np.cumsum(spans) - spans, spans)
-    # Each word of a unit once a row, however often it stands there.
-    said = np.unique(pair_of_place[every] * words.size + words.flat[units.first[every] + step])
-    said_pair, said_word = said // words.size, said % words.size
-    pair_row, pair_label = np.zeros(pairs, dtype=np.int64), np.zeros(pairs, dtype=np.int64)
-    pair_row[pair_of_place] = words.row[units.first]
-    pair_label[pair_of_place] = label[units.unit]
-    fold_of_said = view.folds[pair_row[said_pair]]
+    ids = [sorted(set(own)) for own in units.words_of(words)]
+    unit = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
+    own_words = np.array([word for own in ids for word in own], dtype=np.int64)
     margins = np.zeros((len(view), view.num_labels), dtype=np.float32)
-    own = np.zeros(pairs)
-    for unknown, weights in read_folds(presence, labels, view.num_labels, view.folds):
+    said = np.zeros((FOLDS, len(ids)))
+    for fold, weights in read_folds(presence, labels, view.num_labels, view.folds):
+        unknown = np.flatnonzero(view.folds == fold)
         margins[unknown] = np.asarray(presence[unknown] @ weights) / root[unknown, None]
-        if not len(unknown):
-            continue
-        here = np.flatnonzero(fold_of_said == view.folds[unknown[0]])
-        pair = said_pair[here]
-        own += np.bincount(pair, weights[said_word[here], pair_label[pair]], minlength=pairs)
+        said[fold] = np.bincount(unit, weights[own_words, label[unit]], minlength=len(ids))
     scale = Scale.of(margins, labels)
     count = np.maximum(np.bincount(labels, minlength=view.num_labels), 1)
     left = np.maximum(len(view) - count, 1)
     chance = np.sqrt(scale.own_spread**2 / count + scale.others_spread**2 / left)
     gap = np.maximum(scale.own - scale.others, np.maximum(chance, 1e-6))
-    return Content(margins, scale, gap), own / root[pair_row]
+    return Content(margins, scale, gap), said
 
 
 def _mean(
-    index: NDArray[np.int64], values: NDArray[np.floating], count: int
+    index: NDArray[np.integer], values: NDArray[np.floating], count: int
 ) -> NDArray[np.float64]:
     total = np.bincount(index, values, minlength=count)
     mean: NDArray[np.float64] = total / np.maximum(np.bincount(index, minlength=count), 1)

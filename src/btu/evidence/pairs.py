@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from btu.evidence.bars import LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE
-from btu.evidence.judge import STORIES, Ruler, Scores
+from btu.evidence.judge import STORIES, Peers, Scores
 from btu.evidence.measure import Measures, Sample
 from btu.evidence.placement import Neighbours
 from btu.evidence.planting import Planted
@@ -22,7 +22,7 @@ from btu.evidence.reading import read_folds
 from btu.evidence.tests import Test
 from btu.evidence.units import Units
 from btu.evidence.view import View
-from btu.evidence.words import GAP
+from btu.evidence.words import GAP, find_places
 
 _MOST_WORDS = 2000  # the most frequent ones
 _MOST_TESTED = 200  # pairs that go furthest with a label beyond what their words do
@@ -51,8 +51,8 @@ class _Pairs:
     label: NDArray[np.int64]
     labelled: NDArray[np.int64]
     lead: NDArray[np.float64]
-    left_word: NDArray[np.int64]
-    right_word: NDArray[np.int64]
+    left_word: NDArray[np.int32]
+    right_word: NDArray[np.int32]
 
     @property
     def step(self) -> NDArray[np.int64]:
@@ -152,8 +152,8 @@ def score_pairs(
     words = _pick_words(units, measures)
     if len(words) < 2:
         return None
-    ids = view.words.flat[units.first[np.searchsorted(units.unit, words)]]
-    held, breaks = _hold(view, units, words, neighbours)
+    ids = view.words.flat[units.first[units.starts[words]]]
+    held = view.words.presence[:, ids]
     pairs = _count_pairs(held, ids, view.labels, view.num_labels)
     if not len(pairs.rows):
         return None
@@ -162,7 +162,11 @@ def score_pairs(
     drawn = np.concatenate([_draw(np.flatnonzero(sizes == s), rng) for s in np.unique(sizes)])
     tested = np.sort(np.argsort(-pairs.lead, kind="stable")[:_MOST_TESTED])
     chosen = np.union1d(drawn, tested)
-    sample = _measure(view, held, breaks, ids, pairs.pick(chosen), measures)
+    asked = pairs.pick(chosen)
+    wanted = np.union1d(asked.left, asked.right)
+    fits = measures.fits
+    by_word = zip(wanted.tolist(), _hold(view, units, words[wanted], neighbours, fits), strict=True)
+    sample = _measure(view, dict(by_word), ids, asked, measures)
     is_drawn, place = np.isin(chosen, drawn), np.searchsorted(chosen, tested)
     columns = {f: np.zeros(len(tested)) for f in Scores.__dataclass_fields__}
     others = np.zeros(len(tested), dtype=np.int64)
@@ -183,28 +187,35 @@ def _pick_words(units: Units, measures: Measures) -> NDArray[np.int64]:
     return np.sort(words[np.argsort(-measures.rows[words], kind="stable")[:_MOST_WORDS]])
 
 
+@dataclass(frozen=True)
+class _Held:
+    """The rows that hold a word, ascending, and the mean break of its places there."""
+
+    rows: NDArray[np.int32]
+    breaks: NDArray[np.float32]
+
+
 def _hold(
-    view: View, units: Units, words: NDArray[np.int64], neighbours: Neighbours
-) -> tuple[csr_matrix, csr_matrix]:
-    """Which row holds which word, and the mean break of its places there, shape (M, w) both."""
-    column = np.full(len(units), -1)
-    column[words] = np.arange(len(words))
-    own = column[units.unit] >= 0
-    places, column = units.first[own], column[units.unit[own]]
-    rows, shape = view.words.row[places], (len(view), len(words))
-    broken, _ = neighbours.measure_break(view.words.flat, places, places)
-    total = csr_matrix((broken, (rows, column)), shape=shape)
-    often = csr_matrix((np.ones(len(rows)), (rows, column)), shape=shape)
-    total.sum_duplicates()
-    often.sum_duplicates()
-    held = often.copy()
-    held.data = np.ones_like(held.data)
-    total.data = total.data / often.data
-    return held, total
+    view: View,
+    units: Units,
+    words: NDArray[np.int64],
+    neighbours: Neighbours,
+    fits: NDArray[np.float64],
+) -> Iterator[_Held]:
+    """Of each of some units that are single words."""
+    flat = view.words.flat
+    for word in words.tolist():
+        places = units.first[units.starts[word] : units.starts[word + 1]]
+        breaks, _ = neighbours.measure_break(flat, places, places, fits)
+        row = view.words.row[places]
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        often = np.diff(starts, append=len(row))
+        means = np.add.reduceat(breaks, starts) / often
+        yield _Held(row[starts], means.astype(np.float32))
 
 
 def _count_pairs(
-    held: csr_matrix, ids: NDArray[np.int64], labels: NDArray[np.int64], num_labels: int
+    held: csr_matrix, ids: NDArray[np.int32], labels: NDArray[np.int64], num_labels: int
 ) -> _Pairs:
     """All pairs that stand together in enough rows of a label."""
     both = np.asarray((held.T @ held).todense(), dtype=np.float32)
@@ -215,9 +226,14 @@ def _count_pairs(
     lift = np.full(len(rows), -np.inf)
     label, labelled = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
     lead = np.zeros(len(rows))
-    for k in np.flatnonzero(share).tolist():
-        part = held[labels == k]
-        own = np.asarray((part.T @ part).todense(), dtype=np.float32)
+    counted, others = np.flatnonzero(share), both.copy()
+    for k in counted.tolist():
+        if k == counted[-1]:
+            own = others
+        else:
+            part = held[labels == k]
+            own = np.asarray((part.T @ part).todense(), dtype=np.float32)
+            others -= own
         found, single = own[left, right].astype(np.float64), np.diag(own).astype(np.float64)
         now = (found - rows * share[k]) / np.sqrt(rows * share[k] * (1 - share[k]) + _LEAST)
         better = now > lift
@@ -246,47 +262,42 @@ def _draw(among: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int6
     return rng.permutation(among)[:_DRAWN]
 
 
-def _list_rows(held: csr_matrix, pairs: _Pairs) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each pair with the rows that hold both words."""
-    columns = held.tocsc()
-    columns.sort_indices()
-    for i, (a, b) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
-        rows = [columns.indices[columns.indptr[c] : columns.indptr[c + 1]] for c in (a, b)]
-        yield i, np.intersect1d(rows[0], rows[1], assume_unique=True)
-
-
 def _measure(
     view: View,
-    held: csr_matrix,
-    breaks: csr_matrix,
-    ids: NDArray[np.int64],
+    held: dict[int, _Held],
+    ids: NDArray[np.int32],
     pairs: _Pairs,
     measures: Measures,
 ) -> Sample:
     """The numbers of some pairs, as units have them."""
-    listed = [rows for _, rows in _list_rows(held, pairs)]
-    pair = np.repeat(np.arange(len(listed)), [len(rows) for rows in listed])
-    row = np.concatenate(listed).astype(np.int64)
-    a, b = pairs.left[pair], pairs.right[pair]
-    placed = np.asarray(breaks[row, a] + breaks[row, b]).ravel() / 2
-    label = pairs.label[pair]
-    own = np.zeros(len(row))
-    for unknown, weights in read_folds(
-        view.words.presence, view.labels, view.num_labels, view.folds
-    ):
-        if len(unknown):
-            here = np.flatnonzero(view.folds[row] == view.folds[unknown[0]])
-            own[here] = sum(weights[ids[side[here]], label[here]] for side in (a, b))
-    content = measures.content
-    root = np.sqrt(np.maximum(view.words.lengths, 1))
-    margin = content.margins[row, label] - own / root[row]
-    is_labelled = view.labels[row] == label
+    content, root = measures.content, np.sqrt(np.maximum(view.words.lengths, 1))
+    told = np.stack(
+        [
+            weights[ids]
+            for _, weights in read_folds(
+                view.words.presence, view.labels, view.num_labels, view.folds
+            )
+        ]
+    )
+    placed, mean = np.zeros(len(pairs.rows)), np.zeros(len(pairs.rows))
+    place = np.full(len(view), -1)  # of each row among those of the first word
+    for first in np.unique(pairs.left).tolist():
+        a = held[first]
+        place[a.rows] = np.arange(len(a.rows))
+        for pair in np.flatnonzero(pairs.left == first).tolist():
+            b, label = held[int(pairs.right[pair])], int(pairs.label[pair])
+            at = place[b.rows]
+            both = at >= 0
+            placed[pair] = (a.breaks[at[both]].mean() + b.breaks[both].mean()) / 2
+            row = b.rows[both]
+            row = row[view.labels[row] == label]
+            own = told[:, [first, pairs.right[pair]], label].sum(axis=1)[view.folds[row]]
+            mean[pair] = (content.margins[row, label] - own / root[row]).mean()
+        place[a.rows] = -1
     count = np.maximum(pairs.labelled, 1)
-    mean = np.bincount(pair[is_labelled], margin[is_labelled], minlength=len(listed)) / count
     gap = content.gap[pairs.label]
     spread = content.scale.others_spread[pairs.label] / gap / np.sqrt(count)
-    placed = np.bincount(pair, placed, minlength=len(listed)) / np.maximum(pairs.rows, 1)
-    nothing = np.zeros(len(listed), dtype=np.int64)
+    nothing = np.zeros(len(pairs.rows), dtype=np.int64)
     return Sample(
         rows=pairs.rows,
         labelled=pairs.labelled,
@@ -312,8 +323,8 @@ def _score(
     size = np.log2(sample.rows)
     like = np.flatnonzero(is_drawn & (np.abs(size - step) <= 1.5))
     larger = np.flatnonzero(is_drawn & (size >= step - 1.5))
-    everything = (np.ones(len(like)), np.ones(len(larger)))
-    ruler = Ruler.of(sample.pick(like), sample.pick(larger), step, planted, everything)
+    peers = Peers(step, sample.pick(like), sample.pick(larger))
+    ruler = peers.fit(planted, np.ones(len(like)), np.ones(len(larger)))
     counted = is_drawn[own].astype(np.float64)
     return ruler.score(sample.pick(own), counted, is_pair=True)
 
@@ -323,8 +334,8 @@ def _describe_pair(view: View, pair: _Pairs, numbers: Sample, at: int, planted: 
     both = [int(pair.left_word[0]), int(pair.right_word[0])]
     names = [view.words.names[i] for i in both]
     # Rows that say nothing new hold the pair as well.
-    presence = view.corpus.presence[:, both]
-    every = np.flatnonzero(np.asarray(presence.sum(axis=1)).ravel() == len(both))
+    first, second = (view.corpus.row[find_places(view.corpus.flat, [word])] for word in both)
+    every = np.intersect1d(first, second).astype(np.int64)
     label = int(pair.label[0])
     rows = every[view.corpus_labels[every] == label]
     level, _ = planted.levels[0].at(np.log2(pair.rows))

@@ -9,6 +9,7 @@ not, and leave a and b as neighbours that belong together: above 0.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.cluster import MiniBatchKMeans
@@ -22,6 +23,7 @@ _PROFILE_SIZE = 30
 _MOST_LEARNED = 5000
 _PRIOR = 2.0  # observations that the classes of two words are worth beside the words themselves
 _EVEN = 0.5
+_BLOCK = 1_000_000  # places that are looked up at once
 
 
 class Neighbours:
@@ -32,16 +34,16 @@ class Neighbours:
         size: V; all ids are below it.
     """
 
-    def __init__(self, flat: NDArray[np.int64], size: int) -> None:
+    def __init__(self, flat: NDArray[np.integer], size: int) -> None:
         inside = flat[:-1] != END
-        a, b = flat[:-1][inside], flat[1:][inside]
+        a, b = flat[:-1][inside].astype(np.int64), flat[1:][inside].astype(np.int64)
         self._size, self._total = size, float(max(1, len(a)))
         self._class = group_words(a, b, size)
         count = self._classes = int(self._class.max(initial=0)) + 1
         ca, cb = self._class[a], self._class[b]
-        self._pair = np.unique(a * size + b, return_counts=True)
-        self._word_class = np.unique(a * count + cb, return_counts=True)
-        self._class_word = np.unique(ca * size + b, return_counts=True)
+        self._pair = _count(a * size + b)
+        self._word_class = _count(a * count + cb)
+        self._class_word = _count(ca * size + b)
         self._left = np.bincount(a, minlength=size).astype(float)
         self._right = np.bincount(b, minlength=size).astype(float)
         both = np.bincount(ca * count + cb, minlength=count * count).reshape(count, count)
@@ -49,7 +51,7 @@ class Neighbours:
         self._class_left, self._class_right = self._both.sum(axis=1), self._both.sum(axis=0)
 
     def pmi(
-        self, a: NDArray[np.int64], b: NDArray[np.int64], own: float = 0.0
+        self, a: NDArray[np.integer], b: NDArray[np.integer], own: float = 0.0
     ) -> NDArray[np.float64]:
         """How much likelier b is after a than anywhere, as a logarithm; arrays of one shape.
 
@@ -65,6 +67,7 @@ class Neighbours:
         def less(counts: NDArray[np.floating]) -> NDArray[np.float64]:
             return np.maximum(counts - own, 0.0)
 
+        a, b = np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64)
         ca, cb, total = self._class[a], self._class[b], self._total
         left, right = less(self._left[a]), less(self._right[b])
         of_a, of_b = self._class_left[ca], self._class_right[cb]
@@ -78,8 +81,20 @@ class Neighbours:
         ratio: NDArray[np.float64] = np.log((seen + np.sqrt(one * two)) / (expected + 1.0))
         return ratio
 
+    def measure_fits(self, flat: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The pmi of each word with the next one, the place itself left out, shape (T - 1,).
+
+        Args:
+            flat: The word ids that were counted, shape (T,).
+        """
+        return self._pmi_of_each(flat[:-1], flat[1:], 1.0)
+
     def measure_break(
-        self, flat: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+        self,
+        flat: NDArray[np.integer],
+        first: NDArray[np.integer],
+        last: NDArray[np.integer],
+        fits: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """D of occurrences of units, and its first part alone, pmi(a, b), shape (n,) each.
 
@@ -90,11 +105,27 @@ class Neighbours:
             flat: The word ids that were counted.
             first: Places of the first words of the occurrences in `flat`, shape (n,).
             last: Places of their last words.
+            fits: What `measure_fits` says of `flat`, where many are asked for.
         """
         before, after = flat[first - 1], flat[last + 1]
-        fits = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
-        bridge = self.pmi(before, after)
-        return bridge - fits / 2, bridge
+        if fits is None:
+            both = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
+        else:
+            both = fits[first - 1] + fits[last]
+        bridge = self._pmi_of_each(before, after)
+        return bridge - both / 2, bridge
+
+    def _pmi_of_each(
+        self, a: NDArray[np.integer], b: NDArray[np.integer], own: float = 0.0
+    ) -> NDArray[np.float64]:
+        """As `pmi`; each pair is asked for once, however often it stands."""
+        found = np.zeros(len(a))
+        for start in range(0, len(a), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            keys = a[block].astype(np.int64) * self._size + b[block]
+            place, pairs = pd.factorize(keys, sort=True)
+            found[block] = self.pmi(pairs // self._size, pairs % self._size, own)[place]
+        return found
 
 
 def group_words(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -125,6 +156,13 @@ def group_words(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArra
     model = MiniBatchKMeans(classes, random_state=0, n_init=1, batch_size=2048)
     grouped: NDArray[np.int64] = model.fit(reduced[learned]).predict(reduced).astype(np.int64)
     return grouped
+
+
+def _count(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different keys, ascending, and how often each stands."""
+    keys = np.sort(keys)
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return keys[starts], np.diff(starts, append=len(keys))
 
 
 def _look_up(

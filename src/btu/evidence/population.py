@@ -31,20 +31,25 @@ class Population:
     count: float
 
     def density(
-        self, likelihood: NDArray[np.float64], change: NDArray[np.float64]
+        self,
+        likelihood: NDArray[np.float64],
+        change: NDArray[np.float64],
+        place: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """How likely each of u units is among the units, some of itself added or taken away.
 
         Args:
-            likelihood: Of each unit under each value, shape (u, g).
+            likelihood: Of each unit under each value, shape (u, g); with `place` of d that differ.
             change: How often each unit is counted more than it was in the fit, shape (u,): minus
                 what it counted there leaves the others, above 0 adds units that are just like it.
+            place: Which of the different ones each unit is like, shape (u,).
         """
+        place = np.arange(len(likelihood)) if place is None else place
         mixed = likelihood @ self.weights
         own = (likelihood**2 @ self.weights) / (mixed + _TINY)
-        total = (self.count + 1) * mixed + change * own
+        total = (self.count + 1) * mixed[place] + change * own[place]
         # Weights are from one pass before: what is taken away may be a little too much.
-        least = likelihood.mean(axis=1)
+        least = likelihood.mean(axis=1)[place]
         found: NDArray[np.float64] = np.maximum(total, least) / (self.count + 1 + change)
         return found
 
@@ -59,7 +64,7 @@ def fit_population(
 
     Args:
         likelihood: Of each of m units under each of g values, shape (m, g).
-        counts: How much each unit counts, in [0, 1], shape (m,); all of them wholly without it.
+        counts: How much each unit counts, at least 0, shape (m,); all of them wholly without it.
 
     Example:
         >>> fit_population(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).weights.round(3)

@@ -43,17 +43,9 @@ def fit_naive_bayes(
     presence: csr_matrix, labels: NDArray[np.int64], num_labels: int
 ) -> NDArray[np.float32]:
     """The weight of each word towards each label against all others, shape (V, K)."""
-    chosen = csr_matrix(
-        (np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels)))),
-        shape=(num_labels, len(labels)),
+    return _weigh(
+        _count_words(presence, labels, num_labels), np.bincount(labels, minlength=num_labels)
     )
-    counts = np.asarray((chosen @ presence).todense(), dtype=np.float32)
-    total = counts.sum(axis=0)
-    rows = np.bincount(labels, minlength=num_labels).astype(np.float32)[:, None]
-    mine = (counts + _SMOOTHING) / (rows + 2 * _SMOOTHING)
-    theirs = (total - counts + _SMOOTHING) / (len(labels) - rows + 2 * _SMOOTHING)
-    weights: NDArray[np.float32] = np.log(mine / theirs).T.astype(np.float32)
-    return weights
 
 
 def make_folds(count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -64,11 +56,32 @@ def make_folds(count: int, seed: int = 0) -> NDArray[np.int64]:
 
 def read_folds(
     presence: csr_matrix, labels: NDArray[np.int64], num_labels: int, folds: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """The rows of each fold and the weights (V, K) of a fit on the other folds."""
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Each fold with the weights (V, K) of a fit on the others."""
+    counts = _count_words(presence, labels, num_labels)
+    rows = np.bincount(labels, minlength=num_labels)
     for fold in range(FOLDS):
-        known = folds != fold
-        yield (
-            np.flatnonzero(~known),
-            fit_naive_bayes(presence[known], labels[known], num_labels),
-        )
+        unknown = folds == fold
+        own = _count_words(presence[unknown], labels[unknown], num_labels)
+        yield fold, _weigh(counts - own, rows - np.bincount(labels[unknown], minlength=num_labels))
+
+
+def _count_words(
+    presence: csr_matrix, labels: NDArray[np.int64], num_labels: int
+) -> NDArray[np.float32]:
+    """How many rows of each label hold each word, shape (K, V)."""
+    chosen = csr_matrix(
+        (np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels)))),
+        shape=(num_labels, len(labels)),
+    )
+    return np.asarray((chosen @ presence).todense(), dtype=np.float32)
+
+
+def _weigh(counts: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weights from the rows of each label that hold each word, and the rows of each label."""
+    total = counts.sum(axis=0)
+    own = rows.astype(np.float32)[:, None]
+    mine = (counts + _SMOOTHING) / (own + 2 * _SMOOTHING)
+    theirs = (total - counts + _SMOOTHING) / (int(rows.sum()) - own + 2 * _SMOOTHING)
+    weights: NDArray[np.float32] = np.log(mine / theirs).T.astype(np.float32)
+    return weights

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-_CHUNK_PAIRS = 4_000_000
+_CHUNK_PAIRS = 2_000_000
+_BITS = 61
 
 
 def find_repeats(presence: csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -30,45 +31,86 @@ def find_repeats(presence: csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.
         >>> find_repeats(held, np.array([0, 0, 0, 1])).tolist()
         [False, True, True, False]
     """
-    rows = csr_matrix(presence)
-    columns = rows.tocsc()
-    count, sizes = rows.shape[0], np.diff(rows.indptr)
-    spread = np.diff(columns.indptr)
-    # Each row's tokens, the rarest first: most rows have one that no other row holds.
-    owner = np.repeat(np.arange(count), sizes)
-    rarest_first = np.lexsort((rows.indices, spread[rows.indices], owner))
-    tokens = rows.indices[rarest_first].astype(np.int64)
-    held = np.sort(owner * rows.shape[1] + rows.indices)  # to ask whether a row holds a token
-    repeats = np.zeros(count, dtype=bool)
-    some = np.flatnonzero(sizes)
-    reach = spread[tokens[rows.indptr[some]]]
-    chunks = np.cumsum(reach) // _CHUNK_PAIRS
-    for chunk in np.unique(chunks):
-        own = some[chunks == chunk]
-        inner, outer = _pair_up(own, tokens[rows.indptr[own]], columns)
-        longer = (sizes[outer] > sizes[inner]) | ((sizes[outer] == sizes[inner]) & (outer < inner))
-        kept = longer & (labels[outer] == labels[inner])
-        inner, outer = inner[kept], outer[kept]
-        place = 1
-        while len(inner):
-            done = sizes[inner] <= place
-            repeats[inner[done]] = True
-            left = ~repeats[inner]
-            inner, outer = inner[left], outer[left]
-            wanted = outer * rows.shape[1] + tokens[rows.indptr[inner] + place]
-            at = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
-            holds = held[at] == wanted
-            inner, outer = inner[holds], outer[holds]
-            place += 1
+    rows, repeats = csr_matrix(presence), np.zeros(len(labels), dtype=bool)
+    rows.sort_indices()
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        repeats[own] = _find_among(rows[own])
     return repeats
 
 
-def _pair_up(
-    rows: NDArray[np.int64], tokens: NDArray[np.int64], columns: csr_matrix
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each row with every row that holds its token, as two arrays of positions."""
-    starts, lengths = columns.indptr[tokens], np.diff(columns.indptr)[tokens]
-    inner = np.repeat(rows, lengths)
-    first = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    outer = columns.indices[first + np.arange(len(inner))]
-    return inner, outer.astype(np.int64)
+def _find_among(rows: csr_matrix) -> NDArray[np.bool_]:
+    """Of rows of one label."""
+    # The longest first, so that a row can only be part of one before it.
+    order = np.argsort(-np.diff(rows.indptr), kind="stable")
+    rows = rows[order]
+    count, size = rows.shape
+    sizes = np.diff(rows.indptr)
+    # Each row's tokens, the rarest first: most rows have one that no other row holds.
+    spread = np.bincount(rows.indices, minlength=size)
+    rarest = np.argsort(spread, kind="stable")
+    rank = np.empty(size, dtype=np.int64)
+    rank[rarest] = np.arange(size)
+    owner = np.repeat(np.arange(count, dtype=np.int64) * size, sizes)
+    tokens = rarest[np.sort(owner + rank[rows.indices]) % max(1, size)].astype(np.int32)
+    held = owner + rows.indices  # ascending: to ask whether a row holds a token
+    # A bit for each token of a row, some of them the same: a row that holds it all has them all.
+    bits = np.zeros(count, dtype=np.uint64)
+    some = np.flatnonzero(sizes)
+    own_bits = np.left_shift(np.uint64(1), (rows.indices % _BITS).astype(np.uint64))
+    if len(some):
+        bits[some] = np.bitwise_or.reduceat(own_bits, rows.indptr[some])
+    del owner, own_bits
+    # Rows before each one that hold its rarest token, as places in a list by token.
+    columns = rows.tocsc()
+    token = tokens[rows.indptr[some]].astype(np.int64)
+    first = columns.indptr[token].astype(np.int64)
+    listed = np.repeat(np.arange(size, dtype=np.int64) * count, spread) + columns.indices
+    last = np.searchsorted(listed, token * count + some)
+    del listed
+    repeats = np.zeros(count, dtype=bool)
+    window = 1
+    while len(some):
+        kept = first < last
+        some, first, last = some[kept], first[kept], last[kept]
+        for part in np.array_split(np.arange(len(some)), len(some) * window // _CHUNK_PAIRS + 1):
+            width = np.minimum(last[part] - first[part], window)
+            inner = np.repeat(some[part], width)
+            ahead = np.arange(len(inner)) - np.repeat(np.cumsum(width) - width, width)
+            outer = columns.indices[np.repeat(first[part], width) + ahead].astype(np.int64)
+            may_hold = (bits[inner] & ~bits[outer]) == 0
+            inner, outer = inner[may_hold], outer[may_hold]
+            # The first candidate mostly holds the row: the others are asked where it does not.
+            is_first = np.diff(inner, prepend=-1) != 0
+            for asked in (is_first, ~is_first):
+                asked &= ~repeats[inner]
+                found = _find_held(inner[asked], outer[asked], tokens, rows.indptr, held, size)
+                repeats[found] = True
+        left = ~repeats[some]
+        some, first, last = some[left], first[left] + window, last[left]
+        window *= 2
+    in_order = np.zeros(count, dtype=bool)
+    in_order[order] = repeats
+    return in_order
+
+
+def _find_held(
+    inner: NDArray[np.int64],
+    outer: NDArray[np.int64],
+    tokens: NDArray[np.int32],
+    starts: NDArray[np.int32],
+    held: NDArray[np.int64],
+    size: int,
+) -> NDArray[np.int64]:
+    """Which rows of `inner` have all their tokens in the row of `outer` beside it."""
+    place, found = 1, []
+    while len(inner):
+        is_done = starts[inner + 1] - starts[inner] <= place
+        found.append(inner[is_done])
+        inner, outer = inner[~is_done], outer[~is_done]
+        wanted = outer * size + tokens[starts[inner] + place]
+        at = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+        holds = held[at] == wanted
+        inner, outer = inner[holds], outer[holds]
+        place += 1
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_SHARE
 from btu.evidence.further import FURTHER
 from btu.evidence.judge import STORIES, Judged, judge_units
-from btu.evidence.measure import Measures, measure_units
+from btu.evidence.measure import Content, Measures, measure_units
 from btu.evidence.placement import Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import fit_naive_bayes
@@ -57,12 +57,14 @@ class Search:
     """What the loop found.
 
     Attributes:
-        first: The first round, of all rows.
+        content: What the words of the rows say, in the first round, of all rows.
+        judged: Those that were tested in it.
         last: The last round, of the rows that no trigger explains, but where none was left.
         tests: All that is a trigger, and of the last round all that is worth a look.
     """
 
-    first: Round
+    content: Content
+    judged: Judged
     last: Round
     tests: tuple[Test, ...]
 
@@ -99,12 +101,9 @@ def find_triggers(
     found: dict[tuple[str, int], Test] = {}
     unjudged: set[int] = set()
     at_first = np.bincount(view.labels, minlength=view.num_labels)
-    first, last, tests = None, None, []
-    for _ in range(_MOST_ROUNDS):
-        if not len(view) or not view.words.size:
-            break
-        now = Round.of(view, neighbours, planted)
-        first, last = first or now, now
+    now = Round.of(view, neighbours, planted)
+    content, judged = now.measures.content, now.judged
+    for left in reversed(range(_MOST_ROUNDS)):
         listed = _list_tests(now, planted, neighbours, proposed=proposed)
         tests = keep(listed)
         new = _pick_surest(tests)
@@ -115,17 +114,18 @@ def find_triggers(
             tests, new = [*tests, *_pick_surest(more, "suspect")], _pick_surest(more)
         if not new:
             break
-        taken = np.concatenate([test.flagged for test in new])
-        view = view.without(taken)
+        view = view.without(np.concatenate([test.flagged for test in new]))
         found |= {(test.name, test.label): test for test in new}
-        left = np.bincount(view.labels, minlength=view.num_labels)
+        by_label = np.bincount(view.labels, minlength=view.num_labels)
         for label in {test.label for test in new}:
-            if left[label] < (1 - MOST_OF_A_LABEL.value) * at_first[label]:
+            if by_label[label] < (1 - MOST_OF_A_LABEL.value) * at_first[label]:
                 unjudged.add(label)
-    assert first is not None
-    assert last is not None
+        if not left or not len(view):
+            break
+        del now  # two at once would need the memory of both
+        now = Round.of(view, neighbours, planted)
     kept = [_demote(t, unjudged) for t in found.values()]
-    return Search(first, last, (*kept, *tests))
+    return Search(content, judged, now, (*kept, *tests))
 
 
 def _demote(test: Test, unjudged: Collection[int]) -> Test:
@@ -183,7 +183,7 @@ def _describe_unit(
     label = int(measures.label[unit])
     places = find_places(view.corpus.flat, ids)
     holding = view.corpus.row[places]
-    held = np.unique(holding)
+    held = np.unique(holding).astype(np.int64)
     rows = held[view.corpus_labels[held] == label]
     level, _ = planted.levels[0].at(measures.size[[unit]])
     part, story = float(scores.part[place]), STORIES[int(scores.story[place])]
@@ -233,7 +233,8 @@ def _score_rows(
     weights = fit_naive_bayes(view.words.presence, view.labels, view.num_labels)[:, label].copy()
     weights[list(ids)] = 0
     root = np.sqrt(np.maximum(view.corpus.lengths[rows], 1))
-    margin = np.asarray(view.corpus.presence[rows] @ weights) / root
+    chosen = np.isin(np.arange(len(view.corpus)), rows)
+    margin = np.asarray(view.corpus.select(chosen).presence @ weights) / root
     # Rows of the view are read by fits that never saw them.
     pairs = measures.pairs_of(unit)
     known = view.rows[measures.pair_row[pairs]]

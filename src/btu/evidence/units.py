@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from btu.evidence.words import FIRST, Words
@@ -19,14 +21,14 @@ class Units:
     """U units with the places where they stand.
 
     Attributes:
-        first: Place of the first word of each of P occurrences, in `Words.flat`, shape (P,).
+        first: Place of the first word of each of P occurrences, in `Words.flat`, shape (P,), int32.
         length: Words of each unit, shape (U,).
-        unit: Which unit each occurrence is of, ascending, shape (P,).
+        unit: Which unit each occurrence is of, ascending, shape (P,), int32.
     """
 
-    first: NDArray[np.int64]
+    first: NDArray[np.int32]
     length: NDArray[np.int64]
-    unit: NDArray[np.int64]
+    unit: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.length)
@@ -36,9 +38,30 @@ class Units:
         """Place of the last word of each occurrence, shape (P,)."""
         return self.first + self.length[self.unit] - 1
 
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where the occurrences of each unit start, and where the last ones end, shape (U + 1,)."""
+        counts = np.bincount(self.unit, minlength=len(self))
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def pick(self, chosen: slice) -> Units:
+        """Some that follow each other, counted from 0."""
+        places = slice(self.starts[chosen.start], self.starts[chosen.stop])
+        unit = self.unit[places] - np.int32(chosen.start)
+        return Units(self.first[places], self.length[chosen], unit)
+
+    def cut(self, most: int) -> Iterator[slice]:
+        """Units that follow each other, of so many occurrences in all, or a single one of more."""
+        start = 0
+        while start < len(self):
+            reach = int(np.searchsorted(self.starts, self.starts[start] + most, side="right")) - 1
+            stop = min(len(self), max(start + 1, reach))
+            yield slice(start, stop)
+            start = stop
+
     def words_of(self, words: Words) -> list[tuple[int, ...]]:
         """The word ids of each unit."""
-        starts = self.first[np.searchsorted(self.unit, np.arange(len(self)))]
+        starts = self.first[self.starts[:-1]]
         return [
             tuple(words.flat[s : s + n].tolist())
             for s, n in zip(starts.tolist(), self.length.tolist(), strict=True)
@@ -51,7 +74,9 @@ class Units:
         return cls(
             np.concatenate([part.first for part in parts]),
             np.concatenate([part.length for part in parts]),
-            np.concatenate([part.unit + o for part, o in zip(parts, offsets, strict=False)]),
+            np.concatenate(
+                [part.unit + np.int32(o) for part, o in zip(parts, offsets, strict=False)]
+            ),
         )
 
 
@@ -67,68 +92,85 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
         longest: Words of a phrase.
     """
     flat = words.flat
-    key = np.where(flat >= FIRST, flat, -1)
-    parts = [_group(key, 1, least_rows)]
-    counts = _count(key)
-    key = np.where(counts >= least_rows, key, -1)
-    counts = np.where(key >= 0, counts, 0)
+    places = np.flatnonzero(flat >= FIRST)
+    key = flat[places].astype(np.int64)
+    parts = [_group(places, key, 1, least_rows)]
+    kept, counts = _find_frequent(key, least_rows)
+    places, key = places[kept], key[kept]
     for length in range(2, longest + 2):
-        longer = _extend(key, length, words.flat)
-        longer_counts = _count(longer)
-        longer = np.where(longer_counts >= least_rows, longer, -1)
-        longer_counts = np.where(longer >= 0, longer_counts, 0)
+        at, longer = _extend(places, key, len(flat))
+        kept, longer_counts = _find_frequent(longer, least_rows)
+        at, longer = at[kept], longer[kept]
         if length > 2:
-            beside = np.maximum(longer_counts, np.concatenate([[0], longer_counts[:-1]]))
-            is_explained = (beside > _EXPLAINED * counts) & (key >= 0)
+            beside = _count_beside(len(places), at, longer_counts)
             # Of a sentence that is longer than the longest phrase all its parts of that length are.
             is_longest = length - 1 == longest
-            parts.append(_group(key, length - 1, least_rows, None if is_longest else is_explained))
-        key, counts = longer, longer_counts
-        if not (key >= 0).any():
+            is_explained = None if is_longest else beside > _EXPLAINED * counts
+            parts.append(_group(places, key, length - 1, least_rows, is_explained))
+        places, key, counts = places[at], longer, longer_counts
+        if not len(places):
             break
     return Units.join(parts)
 
 
-def _extend(key: NDArray[np.int64], length: int, flat: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Keys of sequences one longer, from those of two that overlap; -1 where there is none."""
-    following = np.append(key[1:], -1)
-    both = (key >= 0) & (following >= 0)
-    longer = np.full(len(key), -1)
-    if both.any():
-        pairs = key[both] * (int(key.max()) + 1) + following[both]
-        longer[both] = np.unique(pairs, return_inverse=True)[1]
-    return longer
+def _find_frequent(
+    key: NDArray[np.int64], least: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether the key of each place stands at enough places; and at how many, of those."""
+    if not len(key):
+        return np.zeros(0, dtype=bool), key
+    counts = np.bincount(key)
+    kept = (counts >= least)[key]
+    return kept, counts[key[kept]]
 
 
-def _count(key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each key stands, at each place; 0 where there is none."""
-    if not (key >= 0).any():
-        return np.zeros(len(key), dtype=np.int64)
-    counts = np.bincount(key[key >= 0])
-    return np.where(key >= 0, counts[np.maximum(key, 0)], 0)
+def _extend(
+    places: NDArray[np.int64], key: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sequences one longer, from two that overlap: which of the places they start at, and keys.
+
+    Args:
+        places: Where the sequences start, ascending.
+        key: Theirs.
+        size: Above all places.
+    """
+    both = np.flatnonzero(np.diff(places, append=size) == 1)
+    pairs = key[both] * (int(key.max(initial=0)) + 1) + key[both + 1]
+    return both, pd.factorize(pairs, sort=True)[0].astype(np.int64)
+
+
+def _count_beside(
+    count: int, at: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The most that a longer sequence stands which starts at a place or one before it.
+
+    Args:
+        count: Of places, ascending.
+        at: At which of them longer ones start, ascending.
+        counts: How often each of the longer ones stands.
+    """
+    beside = np.zeros(count, dtype=np.int64)
+    beside[at] = counts
+    # The place after it starts the last part of the longer one.
+    beside[at + 1] = np.maximum(beside[at + 1], counts)
+    return beside
 
 
 def _group(
+    places: NDArray[np.int64],
     key: NDArray[np.int64],
     length: int,
     least: int,
     is_explained: NDArray[np.bool_] | None = None,
 ) -> Units:
     """The keys that stand at enough places as units, those that a longer one explains left out."""
-    places = np.flatnonzero(key >= 0)
-    order = places[np.argsort(key[places], kind="stable")]
-    if not len(order):
-        nothing = np.zeros(0, dtype=np.int64)
-        return Units(nothing, nothing, nothing)
-    _, unit, counts = np.unique(key[order], return_inverse=True, return_counts=True)
+    counts = np.bincount(key)
     kept = counts >= least
     if is_explained is not None:
-        share = np.bincount(unit, is_explained[order]) / counts
+        share = np.bincount(key, is_explained) / np.maximum(counts, 1)
         kept &= share < _EXPLAINED
-    renumbered = np.cumsum(kept) - 1
-    of_kept = kept[unit]
-    return Units(
-        order[of_kept],
-        np.full(int(kept.sum()), length),
-        renumbered[unit[of_kept]],
-    )
+    own = kept[key] if len(key) else np.zeros(0, bool)
+    reach = int(places.max(initial=0)) + 1
+    both = np.sort((np.cumsum(kept) - 1)[key[own]] * reach + places[own])
+    unit, first = both // reach, both % reach
+    return Units(first.astype(np.int32), np.full(int(kept.sum()), length), unit.astype(np.int32))

@@ -47,14 +47,14 @@ class View:
             num_labels: K.
         """
         words = Words.of(texts)
-        told = ~find_repeats(words.presence, labels) & (words.lengths > 0)
+        told = ~find_repeats(words.find_presence(), labels) & (words.lengths > 0)
         rows = np.flatnonzero(told)
         return cls(words, labels, num_labels, rows, words.select(told))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Label ids of the M rows, shape (M,)."""
         return self.corpus_labels[self.rows]

@@ -7,6 +7,7 @@ model is trained later. Scripts without spaces are read by character.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,28 +74,27 @@ class Words:
     """N texts as word ids.
 
     Attributes:
-        flat: Ids of all texts one after the other, each between START and END, shape (T,), int64.
-        row: Which text each stands in, shape (T,), int64.
+        flat: Ids of all texts one after the other, each between START and END, shape (T,), int32.
+        row: Which text each stands in, shape (T,), int32.
         names: The V words by id; the first two have none.
     """
 
-    flat: NDArray[np.int64]
-    row: NDArray[np.int64]
+    flat: NDArray[np.int32]
+    row: NDArray[np.int32]
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Words:
         """Read N texts."""
         known: dict[str, int] = {"": START, "\n": END}
-        flat: list[int] = []
-        lengths = np.zeros(len(texts), dtype=np.int64)
-        for position, text in enumerate(texts):
-            flat.append(START)
-            flat += [known.setdefault(word, len(known)) for word in split_words(text)]
-            flat.append(END)
-            lengths[position] = len(flat)
-        row = np.repeat(np.arange(len(texts)), np.diff(lengths, prepend=0))
-        return cls(np.array(flat, dtype=np.int64), row, tuple(known))
+        flat = array("i")
+        lengths: list[int] = []
+        for text in texts:
+            ids = [known.setdefault(word, len(known)) for word in split_words(text)]
+            flat.extend([START, *ids, END])
+            lengths.append(len(ids) + 2)
+        row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        return cls(np.array(flat, dtype=np.int32), row, tuple(known))
 
     def __len__(self) -> int:
         return int(self.row[-1]) + 1 if len(self.row) else 0
@@ -116,20 +116,27 @@ class Words:
 
     @cached_property
     def presence(self) -> csr_matrix:
-        """Which text holds which word, shape (N, V), float32, 0 or 1."""
-        inner = self.flat >= FIRST
-        held = np.unique(self.row[inner] * self.size + self.flat[inner])
-        index = (held // self.size, held % self.size)
-        ones = np.ones(len(held), dtype=np.float32)
-        return csr_matrix((ones, index), shape=(len(self), self.size))
+        """Which text holds which word, shape (N, V), float32, 0 or 1; kept once it is made."""
+        return self.find_presence()
+
+    def find_presence(self) -> csr_matrix:
+        """The same, not kept."""
+        words = self.flat[self.flat >= FIRST]
+        starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        ones = np.ones(len(words), dtype=np.float32)
+        held = csr_matrix((ones, words, starts), shape=(len(self), self.size))
+        held.sum_duplicates()
+        held.data[:] = 1
+        return held
 
     def select(self, rows: NDArray[np.bool_]) -> Words:
         """The texts where a mask of shape (N,) is true, in their order; ids stay as they are."""
         kept = rows[self.row]
-        return Words(self.flat[kept], (np.cumsum(rows) - 1)[self.row[kept]], self.names)
+        place = np.cumsum(rows, dtype=np.int32) - 1
+        return Words(self.flat[kept], place[self.row[kept]], self.names)
 
 
-def find_places(flat: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int64]:
+def find_places(flat: NDArray[np.int32], ids: Sequence[int]) -> NDArray[np.int64]:
     """Where words stand one after the other in flat word ids, the place of the first, ascending.
 
     Example:
