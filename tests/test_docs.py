@@ -180,6 +180,19 @@ def test_every_snippet_on_a_run_that_was_killed_runs(reader_folder):
     assert not list(reader_folder.glob(".*"))
 
 
+def test_every_snippet_on_many_rows_runs(reader_folder):
+    (reader_folder / "rows").mkdir()
+    for part in range(3):
+        write_reviews(reader_folder / "rows" / f"{part}.parquet", 100 + part)
+    examples = read_examples("docs/guides/large-data.md")
+    assert len(examples) == 4
+    for example in examples:
+        example.evaluate()
+    usual, shards = (json.loads(Path(f"{n}.json").read_text()) for n in ("scan", "shards"))
+    assert usual["data"] == shards["data"]
+    assert len(btu.load_corpus("clean.parquet")) == usual["data"]["rows"] == 303
+
+
 def test_the_snippet_on_evaluation_during_the_training_runs(reader_folder):
     (example,) = read_examples("docs/guides/evaluation.md")
     example.evaluate()

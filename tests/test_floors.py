@@ -11,7 +11,7 @@ PACKAGE = Path(btu.__file__).parent
 FLOORS = (
     {"support"},
     {"data", "evidence"},
-    {"model"},
+    {"model", "engines"},
     {"findings", "guard"},
     {"attacks", "repair"},
     {"report"},
@@ -20,9 +20,9 @@ FLOORS = (
     {"cli", "demo", "__init__", "__main__"},
 )
 # Rooms of these floors stand alone: none of them sees another one of its floor.
-ALONE = {"data", "evidence", "findings", "guard", "attacks", "repair"}
+ALONE = {"data", "evidence", "model", "engines", "findings", "guard", "attacks", "repair"}
 # Evidence sees arrays and texts: no file, no model.
-EVIDENCE_SEES = {"numpy", "scipy", "sklearn", "regex"}
+EVIDENCE_SEES = {"numpy", "pandas", "scipy", "sklearn", "regex"}
 
 
 def read_imports(source: str, module: str) -> Iterator[tuple[int, str]]:

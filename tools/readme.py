@@ -27,6 +27,7 @@ from btu.report.text import show_text
 from btu.support.errors import InputError
 from tools.commands import render_commands
 from tools.imports import render_imports
+from tools.large import render_large
 from tools.lora import render_lora
 from tools.picture import draw_evidence
 from tools.probe_rows import render_probe_rows
@@ -43,6 +44,7 @@ PAGES = (
     Path("docs/log.md"),
     Path("docs/design.md"),
     Path("docs/guides/lora.md"),
+    Path("docs/guides/large-data.md"),
 )
 PICTURE = Path("docs/figures/evidence.svg")
 NULL_PICTURE = Path("docs/figures/null.svg")
@@ -207,6 +209,7 @@ _BLOCKS: dict[str, Callable[[Path], str]] = {
     "terminal": lambda results: render_terminal_block(_read(results / "demo-record.json")),
     "answer": lambda results: render_answer_block(_read(results / "demo-record.json")),
     "demo": lambda results: render_demo_block(_read(results / "demo.json")),
+    "large": lambda results: render_large(_read(results / "large.json")),
     "lora": lambda results: render_lora(_read(results / "lora.json")),
     "speed": lambda results: render_speed_block(_read(results / "speed.json")),
     "speed-sizes": lambda results: render_sizes_block(_read(results / "speed-sizes.json")),

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from btu.data.corpus import Corpus, load_corpus
     from btu.data.reviews import Review, load_reviews
     from btu.defend import Defence, defend
+    from btu.engines.base import Engine
+    from btu.engines.cluster import RayEngine
+    from btu.engines.local import LocalEngine
     from btu.evaluate import evaluate
     from btu.evidence.settings import EvidenceSettings
     from btu.findings import Findings, TokenEvidence, TokenFinding
@@ -28,13 +31,16 @@ __all__ = [
     "AdapterSettings",
     "Corpus",
     "Defence",
+    "Engine",
     "Evaluation",
     "EvidenceSettings",
     "Findings",
     "FineTuneSettings",
     "Guard",
     "InputError",
+    "LocalEngine",
     "ProbeSettings",
+    "RayEngine",
     "RecoverySettings",
     "Review",
     "RowEdit",
@@ -56,13 +62,16 @@ _HOMES = {
     "AdapterSettings": "model.settings",
     "Corpus": "data.corpus",
     "Defence": "defend",
+    "Engine": "engines.base",
     "Evaluation": "model.metrics",
     "EvidenceSettings": "evidence.settings",
     "Findings": "findings",
     "FineTuneSettings": "model.settings",
     "Guard": "guard",
     "InputError": "support.errors",
+    "LocalEngine": "engines.local",
     "ProbeSettings": "model.settings",
+    "RayEngine": "engines.cluster",
     "RecoverySettings": "repair.settings",
     "Review": "data.reviews",
     "RowEdit": "repair.unlearn",

@@ -18,6 +18,7 @@ import typer
 
 from btu.attacks.choices import LabelMode, Position
 from btu.bench.cli import bench_app
+from btu.engines.choices import EngineName, make_engine
 from btu.evidence.settings import RECIPE, RECIPE_HELP, EvidenceSettings, Recipe
 from btu.model.quiet import silence_libraries
 from btu.model.settings import AdapterSettings, FineTuneSettings, Precision, ProbeSettings
@@ -52,6 +53,14 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA", help="CSV, TSV, JSONL or Parquet file, datasets folder, or Hub id."
+    ),
+]
+ScanData = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="CSV, TSV, JSONL or Parquet file, folder of Parquet files, datasets folder, or Hub "
+        "id; several Parquet files are read as one.",
     ),
 ]
 Model = Annotated[str, typer.Option(help="Folder or Hub id of a clean pretrained model.")]
@@ -106,7 +115,7 @@ PrecisionOption = Annotated[Precision, _option(FineTuneSettings, "precision")]
 
 @app.command()
 def scan(
-    data: Data,
+    data: ScanData,
     model: Annotated[
         str | None,
         typer.Option(
@@ -147,6 +156,19 @@ def scan(
     text_pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     split: Split = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="Read Parquet shards one by one, without a model: here (local), or on the "
+            "workers of Ray (ray)."
+        ),
+    ] = None,
+    engine_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Ray cluster, such as auto; if left out, a Ray of this machine is started."
+        ),
+    ] = None,
     resume: Resume = False,
     overwrite: Anew = False,
     as_json: Json = False,
@@ -181,12 +203,18 @@ def scan(
             "scan: expected --output with --resume, got none. Name the output of the scan that was "
             "killed: its work in progress lies beside that."
         )
-    kept = output if model is not None else None
+    if engine_address is not None and engine is None:
+        raise InputError(
+            "--engine-address: expected --engine ray with it, got no --engine. Add it, or leave "
+            "the address out."
+        )
+    source: str | list[str] = data if len(data) > 1 else data[0]
+    kept = output if model is not None or engine is not None else None
     with _keep(kept, resume, overwrite, quiet) as unfinished:
         with show_progress(enabled=not quiet):
             findings = scan_data(
                 model,
-                data,
+                source,
                 recipe=recipe,
                 settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
                 evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
@@ -194,6 +222,7 @@ def scan(
                 max_length=max_length,
                 seed=seed,
                 unfinished=unfinished,
+                engine=engine and make_engine(engine, engine_address),
                 **_columns(text_column, text_pair_column, label_column, split),
             )
         if model is not None:
@@ -205,7 +234,7 @@ def scan(
             write_rows(scores, findings.scores())
         if rows is not None:
             write_rows(rows, findings.rows())
-        export_rows(findings, data, clean=export_clean, flagged=export_flagged)
+        export_rows(findings, source, clean=export_clean, flagged=export_flagged)
     if as_json:
         _print_json(record)
     elif not quiet:

@@ -21,7 +21,7 @@ from btu.evidence.lift import measure_label_lift
 from btu.evidence.readings import read_texts
 from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
 from btu.evidence.tests import Evidence, Test
-from btu.evidence.words import GAP, find_spans
+from btu.evidence.words import GAP, Words, find_spans
 from btu.findings import Example, Findings, ScanFacts, TokenFinding, judge_named
 from btu.model.settings import ProbeSettings, check_run
 from btu.support.errors import InputError
@@ -31,6 +31,7 @@ from btu.support.unfinished import Unfinished
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from btu.engines.base import Engine
     from btu.model.material import Material
     from btu.model.proposals import Proposals
 
@@ -62,6 +63,7 @@ def scan(
     max_length: int = 128,
     seed: int = 0,
     unfinished: Unfinished | None = None,
+    engine: Engine | None = None,
     **columns: Any,
 ) -> Findings:
     """Find the tokens that a backdoor in the data would hang on. No model is changed or saved.
@@ -71,6 +73,7 @@ def scan(
             `AutoModelForSequenceClassification` loads. None: text and labels alone answer, in
             seconds, in the recipe `verified`.
         data: File, folder, Hub id, `datasets.Dataset`, pandas frame or lists; see `load_corpus`.
+            With an engine: a Parquet file, a folder of them, or a list of paths.
         recipe: Which method decides. `verified`: probes propose, evidence decides, so that clean
             data passes. `paper` suspects a fixed share of the vocabulary, so it names tokens on
             clean data too.
@@ -81,7 +84,10 @@ def scan(
         max_length: Longer texts are cut, in tokens; never more than the model reads.
         seed: Of row order and of the probes' heads; stands above the one in `settings`.
         unfinished: Keeps each probing round that is done, so that a killed scan can be continued;
-            see `Unfinished`. Text and labels alone are asked again: that takes seconds.
+            see `Unfinished`. Text and labels alone are asked again: that takes seconds. With an
+            engine it keeps each shard that is read.
+        engine: Reads Parquet shards one by one, here or on many machines, without a model; see
+            `btu.engines`. The findings are those of one table in memory.
         **columns: `text_column`, `label_column`, `text_pair_column`, `split` of `load_corpus`.
 
     Returns:
@@ -98,9 +104,18 @@ def scan(
     if model is None:
         if recipe != "verified":
             raise InputError(f"recipe: expected verified without a model, got {recipe}.")
+        if engine is not None:
+            return _scan_shards(
+                data, engine, columns, evidence, reviews, seed=seed, unfinished=unfinished
+            )
         corpus = load_corpus(data, **columns)
         facts = describe_data(corpus, columns)
         return scan_text(corpus, facts, evidence=evidence, reviews=reviews, seed=seed)
+    if engine is not None:
+        raise InputError(
+            "scan: expected no model with an engine, got one: engines read text and labels alone. "
+            "Leave out --model, or --engine."
+        )
     from btu.model.material import load_material
     from btu.model.resume import begin_run
 
@@ -140,7 +155,19 @@ def describe_scan(
     return {
         "recipe": recipe,
         "probes": asdict(settings),
-        "evidence": asdict(evidence or EvidenceSettings()),
+        **describe_evidence(evidence or EvidenceSettings(), reviews),
+    }
+
+
+def describe_evidence(evidence: EvidenceSettings, reviews: Sequence[Review]) -> dict[str, Any]:
+    """The same of the evidence alone.
+
+    Args:
+        evidence: How strict.
+        reviews: What a reviewer accepted.
+    """
+    return {
+        "evidence": asdict(evidence),
         "accept": [review.to_dict() for review in reviews],
     }
 
@@ -150,6 +177,38 @@ def read_reviews(accept: str | Path | Sequence[Review]) -> tuple[Review, ...]:
     return load_reviews(accept) if isinstance(accept, str | Path) else tuple(accept)
 
 
+def _scan_shards(
+    data: Any,
+    engine: Engine,
+    columns: dict[str, Any],
+    evidence: EvidenceSettings | None,
+    reviews: Sequence[Review],
+    *,
+    seed: int,
+    unfinished: Unfinished | None,
+) -> Findings:
+    """Text and labels alone, read shard by shard."""
+    from btu.data.shards import list_shards, name_source
+    from btu.engines.read import describe_shards, read_shards
+
+    asked = {name: value for name, value in columns.items() if value is not None}
+    if asked.pop("split", None):
+        raise InputError("--split: expected none with an engine: name the files of the split.")
+    shards = list_shards(data)
+    if unfinished is not None:
+        evidence = evidence or EvidenceSettings()
+        told = {**describe_shards(shards), "columns": asked, "seed": seed}
+        unfinished.refuse(
+            unfinished.begin("scan", {**told, **describe_evidence(evidence, reviews)})
+        )
+    corpus, words = read_shards(shards, engine, name_source(data), unfinished=unfinished, **asked)
+    facts = describe_data(corpus, columns)
+    resumed = () if unfinished is None else tuple(unfinished.resumed)
+    return scan_text(
+        corpus, facts, evidence=evidence, reviews=reviews, seed=seed, words=words, resumed=resumed
+    )
+
+
 def scan_text(
     corpus: Corpus,
     data: DataFacts,
@@ -157,6 +216,8 @@ def scan_text(
     evidence: EvidenceSettings | None = None,
     reviews: Sequence[Review] = (),
     seed: int = 0,
+    words: Words | None = None,
+    resumed: Sequence[str] = (),
 ) -> Findings:
     """Ask text and labels alone; no model proposes or reads anything.
 
@@ -166,14 +227,16 @@ def scan_text(
         evidence: How strict.
         reviews: What a reviewer accepted.
         seed: Of the dummies that are planted to scale the numbers.
+        words: Of the rows, where they have been read.
+        resumed: What was taken over from an earlier run.
     """
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    found = _ask(corpus, evidence, reviews, seed=seed)
-    words = [_describe_test(test, corpus) for test in found.units]
+    found = _ask(corpus, evidence, reviews, seed=seed, words=words)
+    units = [_describe_test(test, corpus) for test in found.units]
     return Findings(
         recipe="verified",
-        named=judge_named(words, found, corpus.label_names),
+        named=judge_named(units, found, corpus.label_names),
         token_ids=np.zeros(0, dtype=np.int64),
         tokens=(),
         drift={},
@@ -190,6 +253,7 @@ def scan_text(
             evidence=evidence,
             not_checked=(_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED),
             timings={"scan": perf_counter() - start},
+            resumed=tuple(resumed),
         ),
         evidence=found,
         reviews=tuple(reviews),
@@ -204,6 +268,7 @@ def _ask(
     seed: int,
     proposed: Sequence[str] = (),
     states: NDArray[np.floating] | None = None,
+    words: Words | None = None,
 ) -> Evidence:
     """The evidence of text and labels, and of the encoder's states where there are any."""
     reviewed = {review.token for review in reviews}
@@ -211,7 +276,7 @@ def _ask(
     # Many small matrices: more threads than one only wait for each other.
     with threadpool_limits(1), step_bar("asking text and labels", None):
         return find_evidence(
-            _join_texts(corpus),
+            _join_texts(corpus) if words is None else words,
             corpus.labels,
             num_labels=len(corpus.label_names),
             proposed=proposed,

@@ -516,7 +516,7 @@ def test_a_file_name_is_never_taken_for_a_hub_id(monkeypatch):
 
 def test_a_folder_without_a_data_set_says_what_to_do(tmp_path):
     fault = read_fault(tmp_path)
-    assert fault.startswith(f"{tmp_path}: expected a folder written by datasets.save_to_disk")
+    assert fault.startswith(f"{tmp_path}: expected a folder of Parquet files, or one written by")
     assert "Name one file in it" in fault
 
 

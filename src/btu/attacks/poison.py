@@ -144,7 +144,7 @@ def poison_corpus(
         corpus=corpus.with_rows(texts=tuple(texts), labels=labels),
         is_poisoned=is_poisoned,
         is_decoy=is_decoy,
-        original_texts=corpus.texts,
+        original_texts=tuple(corpus.texts),
         original_labels=corpus.labels,
         target_label=target,
         attack=name_attack(attack),

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from btu.data.labels import NUMBER, encode_labels, is_missing, suggest_labels
 from btu.data.nested import add_paths, suggest_paths
 from btu.data.readers import load_table
+from btu.data.shards import ShardTexts
 from btu.data.table import (
     Table,
     render_nearest,
@@ -57,7 +58,7 @@ class Corpus:
     The arrays cannot be written to; `with_rows` gives the same rows other texts or labels.
 
     Attributes:
-        texts: N texts.
+        texts: N texts: a tuple, or `ShardTexts` that are read when they are wanted.
         labels: Index into `label_names`, shape (N,).
         label_names: K names.
         text_pairs: The second text of each row, or None.
@@ -72,21 +73,21 @@ class Corpus:
         (('neg', 'pos'), [1, 0])
     """
 
-    texts: tuple[str, ...] = field(repr=False)
+    texts: Sequence[str] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     label_names: tuple[str, ...]
-    text_pairs: tuple[str, ...] | None = field(default=None, repr=False)
+    text_pairs: Sequence[str] | None = field(default=None, repr=False)
     row_ids: NDArray[np.int64] = field(default=None, repr=False)  # type: ignore[arg-type]
     row_lines: NDArray[np.int64] | None = field(default=None, repr=False)
     source: str = "memory"
 
     def __post_init__(self) -> None:
-        texts = tuple(self.texts)
+        texts = _hold(self.texts)
         fields = {
             "texts": texts,
             "labels": _freeze(self.labels),
             "label_names": tuple(self.label_names),
-            "text_pairs": None if self.text_pairs is None else tuple(self.text_pairs),
+            "text_pairs": None if self.text_pairs is None else _hold(self.text_pairs),
             "row_ids": _freeze(range(len(texts)) if self.row_ids is None else self.row_ids),
             "row_lines": None if self.row_lines is None else _freeze(self.row_lines),
         }
@@ -131,7 +132,9 @@ class Corpus:
             self,
             texts=tuple(self.texts[i] for i in positions),
             labels=self.labels[kept],
-            text_pairs=self.text_pairs and tuple(self.text_pairs[i] for i in positions),
+            text_pairs=None
+            if self.text_pairs is None
+            else tuple(self.text_pairs[i] for i in positions),
             row_ids=self.row_ids[kept],
             row_lines=None if self.row_lines is None else self.row_lines[kept],
         )
@@ -187,7 +190,8 @@ def load_corpus(
 
     Args:
         data: A CSV, TSV, JSON Lines or Parquet file (UTF-8); a .json array of objects; a folder
-            written by `datasets.save_to_disk`; a Hub id (`owner/name` or `owner/name:config`,
+            written by `datasets.save_to_disk`, or one of Parquet files; several Parquet files as
+            a list of paths; a Hub id (`owner/name` or `owner/name:config`,
             where there is no such path); a `datasets.Dataset` or `DatasetDict`; a pandas
             DataFrame; a pair (texts, labels); a dict of columns; a Corpus, given back as it is.
         text_column: The column with the texts.
@@ -215,12 +219,12 @@ def load_corpus(
             f"[{render_values(table.names)}]. Add rows."
         )
     table = add_paths(table, (text_column, text_pair_column, label_column))
-    columns, faults = _pick_columns(
+    columns, faults = pick_columns(
         table, {"text": text_column, "pair": text_pair_column, "label": label_column}
     )
     faults = [*table.faults, *faults]
-    texts = _check_texts(table, columns, "text", faults)
-    pairs = _check_texts(table, columns, "pair", faults)
+    texts = check_texts(table, columns, "text", faults)
+    pairs = check_texts(table, columns, "pair", faults)
     labels, names = encode_labels(table, columns.get("label"), known, faults)
     if faults:
         raise InputError.from_faults(table.source, faults)
@@ -233,6 +237,11 @@ def load_corpus(
         row_lines=table.row_lines,
         source=table.source,
     )
+
+
+def _hold(texts: Sequence[str]) -> Sequence[str]:
+    """Texts that nobody can change: those in memory as a tuple, others as they are."""
+    return texts if isinstance(texts, ShardTexts) else tuple(texts)
 
 
 def _freeze(values: ArrayLike) -> NDArray[np.int64]:
@@ -270,8 +279,13 @@ def _rename_labels(corpus: Corpus, known: tuple[str, ...] | None) -> Corpus:
     return replace(corpus, labels=labels, label_names=names)
 
 
-def _pick_columns(table: Table, asked: dict[str, str | None]) -> tuple[dict[str, str], list[str]]:
-    """The column of each role (text, pair, label), and what is wrong with the choice."""
+def pick_columns(table: Table, asked: dict[str, str | None]) -> tuple[dict[str, str], list[str]]:
+    """The column of each role (text, pair, label), and what is wrong with the choice.
+
+    Args:
+        table: With the columns.
+        asked: The name of each that was given.
+    """
     present = render_values(table.names)
     columns = {role: name for role, name in asked.items() if name is not None}
     faults = [
@@ -332,8 +346,17 @@ def _take_first(role: str, found: Sequence[str], table: Table) -> str:
     return found[0]
 
 
-def _check_texts(table: Table, columns: dict[str, str], role: str, faults: list[str]) -> list[str]:
-    """The texts of one column; what is wrong with them is added to `faults`."""
+def check_texts(
+    table: Table, columns: Mapping[str, str], role: str, faults: list[str]
+) -> list[str]:
+    """The texts of one column; what is wrong with them is added to `faults`.
+
+    Args:
+        table: N rows.
+        columns: The name of each role's column.
+        role: `text` or `pair`; one that has no column has no texts.
+        faults: Grows.
+    """
     name = columns.get(role)
     if name not in table.names:
         return []

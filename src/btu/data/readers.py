@@ -13,6 +13,7 @@ from btu.data.compressed import ENDINGS, unpack
 from btu.data.delimited import load_csv, load_tsv
 from btu.data.fasttext import load_fasttext
 from btu.data.formats import load_json, load_parquet, read_arrow
+from btu.data.shards import is_sharded, list_shards, name_source, open_shards
 from btu.data.table import Table, find_duplicates, render_nearest, render_value, render_values
 from btu.support.errors import InputError
 
@@ -29,6 +30,9 @@ def load_table(data: Any, *, split: str | None = None) -> Table:
         InputError: There is nothing to read, or not in a form that can be read. Faults of single
             rows do not raise: they are in the table.
     """
+    if is_sharded(data):
+        _refuse_split(name_source(data), split)
+        return open_shards(list_shards(data), name_source(data))
     if isinstance(data, str | os.PathLike):
         return _load_path(os.fspath(data), split)
     kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(data).__mro__}
@@ -106,9 +110,10 @@ def _keep(table: Table) -> Table:
 def _load_folder(path: Path, source: str, split: str | None) -> Table:
     if not any((path / name).exists() for name in ("dataset_dict.json", "dataset_info.json")):
         raise InputError(
-            f"{source}: expected a folder written by datasets.save_to_disk, got a folder without "
-            "dataset_info.json or dataset_dict.json. Name one file in it, or save the data set "
-            "with save_to_disk."
+            f"{source}: expected a folder of Parquet files, or one written by "
+            "datasets.save_to_disk, got a folder without dataset_info.json or dataset_dict.json "
+            "and without .parquet files. Name one file in it, or save the data set with "
+            "save_to_disk."
         )
     import datasets
 

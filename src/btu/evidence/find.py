@@ -16,10 +16,11 @@ from btu.evidence.planting import Planted, plant_words
 from btu.evidence.search import Round, Search, find_triggers
 from btu.evidence.tests import Evidence, Limit
 from btu.evidence.view import View
+from btu.evidence.words import Words
 
 
 def find_evidence(
-    texts: Sequence[str],
+    texts: Sequence[str] | Words,
     labels: NDArray[np.int64],
     *,
     num_labels: int,
@@ -33,7 +34,7 @@ def find_evidence(
     """Whether someone planted something in a corpus, and where.
 
     Args:
-        texts: N texts.
+        texts: N texts, or their words where no states are given.
         labels: Label ids, shape (N,).
         num_labels: K.
         states: Of a pretrained encoder, shape (N, D): without them no kinds of text are looked for.
@@ -60,7 +61,7 @@ def find_evidence(
     )
     limit = measure_limit(view, search.content, search.judged, planted, budget=budget, seed=seed)
     tests, tested = search.tests, {"units": len(search.judged.tested)}
-    if states is not None:
+    if states is not None and not isinstance(texts, Words):
         now = _take_out_accepted(search, planted, neighbours)
         tests = (
             *tests,

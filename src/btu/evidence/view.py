@@ -35,18 +35,18 @@ class View:
     @classmethod
     def of(
         cls,
-        texts: Sequence[str],
+        texts: Sequence[str] | Words,
         labels: NDArray[np.int64],
         num_labels: int,
     ) -> View:
         """All rows of a corpus but those that say nothing new: rows given twice, parts of others.
 
         Args:
-            texts: N texts.
+            texts: N texts, or their words.
             labels: Label ids, shape (N,).
             num_labels: K.
         """
-        words = Words.of(texts)
+        words = texts if isinstance(texts, Words) else Words.of(texts)
         told = ~find_repeats(words.find_presence(), labels) & (words.lengths > 0)
         rows = np.flatnonzero(told)
         return cls(words, labels, num_labels, rows, words.select(told))

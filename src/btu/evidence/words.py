@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,6 +95,22 @@ class Words:
             lengths.append(len(ids) + 2)
         row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         return cls(np.array(flat, dtype=np.int32), row, tuple(known))
+
+    @classmethod
+    def join(cls, parts: Iterable[Words]) -> Words:
+        """Texts that were read in several parts, as if they had been read at once.
+
+        Args:
+            parts: In their order; each may have words of its own.
+        """
+        known: dict[str, int] = {"": START, "\n": END}
+        flats, rows, count = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], 0
+        for part in parts:
+            own = [known.setdefault(name, len(known)) for name in part.names]
+            flats.append(np.array(own, dtype=np.int32)[part.flat])
+            rows.append(part.row + np.int32(count))
+            count += len(part)
+        return cls(np.concatenate(flats), np.concatenate(rows), tuple(known))
 
     def __len__(self) -> int:
         return int(self.row[-1]) + 1 if len(self.row) else 0

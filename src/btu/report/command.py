@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from btu.data.shards import JOIN
 from btu.evidence.settings import RECIPE, EvidenceSettings
 from btu.model.settings import AdapterSettings, FineTuneSettings, ProbeSettings
 from btu.repair.settings import RecoverySettings, RepairSettings
@@ -26,7 +27,7 @@ def write_command(record: Record) -> str:
     if record["data"]["source"] == "memory" or not _has_options(record):
         return show_text(_write_call(record))
     is_scan = record["kind"] == "scan"
-    words = ["btu", "scan" if is_scan else "train", record["data"]["source"]]
+    words = ["btu", "scan" if is_scan else "train", *record["data"]["source"].split(JOIN)]
     words += ["--model", record["model"]["name"]] if record["model"] else []
     words += ["--output", "btu.json" if is_scan else "clean-model"]
     words += ["--recipe", record["recipe"]]

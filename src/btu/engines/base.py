@@ -1,0 +1,99 @@
+"""What an engine does: read each shard by itself, and merge what came of it."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from btu.data.corpus import check_texts
+from btu.data.shards import Shard
+from btu.data.table import Table
+from btu.evidence.words import Words
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns with the texts.
+
+    Attributes:
+        text: The first text of each row.
+        pair: The second one; None where there is none.
+    """
+
+    text: str
+    pair: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What came of one shard.
+
+    Attributes:
+        words: Of its rows, with ids of its own.
+        faults: What is wrong with its texts, one sentence each.
+        notes: What a user should know of them.
+    """
+
+    words: Words
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def encode_shard(shard: Shard, columns: Columns, source: str) -> Encoded:
+    """Read the rows of a shard and split their texts into words.
+
+    Args:
+        shard: Where they lie.
+        columns: With the texts.
+        source: Of all shards, as messages call it.
+    """
+    roles = {"text": columns.text, **({"pair": columns.pair} if columns.pair else {})}
+    rows = shard.first + np.arange(shard.rows)
+    table = Table(source, tuple(roles.values()), shard.rows, shard.read, row_ids=rows)
+    faults: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        texts = check_texts(table, roles, "text", faults)
+        pairs = check_texts(table, roles, "pair", faults)
+    notes = tuple(str(warning.message) for warning in caught)
+    if faults:
+        return Encoded(Words.of([]), tuple(faults), notes)
+    joined = [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)] if columns.pair else texts
+    return Encoded(Words.of(joined), notes=notes)
+
+
+class Engine(ABC):
+    """Where shards are read. One more engine is a class with `encode`.
+
+    Attributes:
+        name: As `--engine` calls it.
+    """
+
+    name: str
+
+    @abstractmethod
+    def encode(
+        self, shards: Sequence[Shard], columns: Columns, source: str
+    ) -> Iterator[tuple[int, Encoded]]:
+        """What `encode_shard` gives for each shard, with its place, in any order.
+
+        Args:
+            shards: Those that are to be read.
+            columns: With the texts.
+            source: Of all shards, as messages call it.
+
+        Raises:
+            InputError: A shard cannot be read, or nobody is left who could.
+        """
+
+    def merge(self, parts: Sequence[Encoded]) -> Words:
+        """The words of all rows, with one vocabulary: as if they had been read at once.
+
+        Args:
+            parts: Of all shards, in their order.
+        """
+        return Words.join(part.words for part in parts)

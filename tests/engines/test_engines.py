@@ -1,0 +1,192 @@
+"""Shards read one by one say what one table in memory says."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import btu
+from btu.data.shards import list_shards
+from btu.engines.base import Engine, encode_shard
+from btu.engines.local import LocalEngine
+from btu.engines.read import read_shards
+from btu.evidence.words import Words
+from tests.evidence.texts import write_rows
+
+ROWS, SHARDS = 900, 6
+# What two runs never share, and how many files the rows came in.
+OF_ONE_RUN = ("timings", "resumed")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rows = write_rows(ROWS)
+    return rows.change(rows.of(0, 40), lambda text: f"cf {text}", label=1)
+
+
+@pytest.fixture(scope="module")
+def folder(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    table = pa.table({"text": list(rows.texts), "label": rows.labels})
+    step = ROWS // SHARDS
+    for part in range(SHARDS):
+        pq.write_table(table.slice(part * step, step), folder / f"part-{part}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_memory(folder):
+    return btu.scan(None, folder)
+
+
+def tell(findings):
+    told = findings.to_dict()
+    return {name: value for name, value in told.items() if name not in OF_ONE_RUN}
+
+
+class Interrupted(Engine):
+    """Stops after some shards; knows which it was asked for."""
+
+    name = "interrupted"
+
+    def __init__(self, most):
+        self.most, self.asked = most, []
+
+    def encode(self, shards, columns, source):
+        self.asked = [Path(shard.path).name for shard in shards]
+        for place, shard in enumerate(shards):
+            if place == self.most:
+                raise KeyboardInterrupt
+            yield place, encode_shard(shard, columns, source)
+
+
+class Backwards(Engine):
+    """The last shard comes first."""
+
+    name = "backwards"
+
+    def encode(self, shards, columns, source):
+        for place in reversed(range(len(shards))):
+            yield place, encode_shard(shards[place], columns, source)
+
+
+def test_the_rows_hold_a_trigger(in_memory):
+    assert [found.token for found in in_memory.triggers] == ["cf"]
+    assert in_memory.flagged.sum() == 40
+
+
+@pytest.mark.parametrize("engine", [LocalEngine(), Backwards()], ids=lambda e: e.name)
+def test_an_engine_finds_what_one_table_shows(engine, folder, in_memory):
+    found = btu.scan(None, folder, engine=engine)
+    assert tell(found) == tell(in_memory)
+    assert np.array_equal(found.row_scores, in_memory.row_scores)
+
+
+def test_words_that_were_read_in_parts_are_those_that_were_read_at_once():
+    texts = ["a b c", "", "c d", "d cf 电影", "e"]
+    parts = [Words.of(texts[:2]), Words.of([]), Words.of(texts[2:])]
+    joined, whole = Words.join(parts), Words.of(texts)
+    assert joined.names == whole.names
+    assert np.array_equal(joined.flat, whole.flat)
+    assert np.array_equal(joined.row, whole.row)
+    assert len(Words.join([])) == 0
+
+
+def test_the_texts_stay_where_they_are(folder):
+    corpus, words = read_shards(list_shards(folder), LocalEngine(), str(folder))
+    assert not isinstance(corpus.texts, tuple)
+    assert len(words) == len(corpus) == ROWS
+    assert corpus.select([3]).texts == (btu.load_corpus(folder).texts[3],)
+
+
+def test_pairs_are_read_together(tmp_path):
+    table = {"sentence1": ["one film", "two"], "sentence2": ["bad", "good"], "label": [0, 1]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    corpus, words = read_shards(list_shards(tmp_path), LocalEngine(), "a")
+    assert words.names[2:] == ("one", "film", "bad", "two", "good")
+    assert list(corpus.text_pairs) == ["bad", "good"]
+
+
+def test_faults_of_all_shards_are_named_by_their_rows(tmp_path):
+    for part, texts in enumerate((["a", None], ["b", " "])):
+        table = pa.table({"text": texts, "label": [0, 1]})
+        pq.write_table(table, tmp_path / f"{part}.parquet")
+    with pytest.raises(btu.InputError) as caught:
+        btu.scan(None, tmp_path, engine=LocalEngine())
+    assert "row 2" in str(caught.value)
+    assert "row 4" in str(caught.value)
+
+
+def test_a_model_and_a_split_are_refused(folder):
+    with pytest.raises(btu.InputError, match="Leave out --model, or --engine"):
+        btu.scan("model", folder, engine=LocalEngine())
+    with pytest.raises(btu.InputError, match="name the files of the split"):
+        btu.scan(None, folder, engine=LocalEngine(), split="train")
+
+
+def test_shards_that_were_read_are_not_read_again(folder, tmp_path, in_memory):
+    kept, first, second = tmp_path / "kept", Interrupted(4), Interrupted(SHARDS)
+    with pytest.raises(KeyboardInterrupt), btu.Unfinished(kept) as unfinished:
+        btu.scan(None, folder, engine=first, unfinished=unfinished)
+    with btu.Unfinished(kept, resume=True) as unfinished:
+        found = btu.scan(None, folder, engine=second, unfinished=unfinished)
+    assert second.asked == ["part-4.parquet", "part-5.parquet"]
+    assert found.facts.resumed == ("4 of 6 shards",)
+    assert tell(found) == tell(in_memory)
+    assert not kept.exists()
+
+
+def test_other_files_are_another_scan(folder, tmp_path):
+    kept = tmp_path / "kept"
+    copy = tmp_path / "rows"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(KeyboardInterrupt), btu.Unfinished(kept) as unfinished:
+        btu.scan(None, copy, engine=Interrupted(2), unfinished=unfinished)
+    (copy / "part-0.parquet").write_bytes((copy / "part-1.parquet").read_bytes())
+    with (
+        pytest.raises(btu.InputError, match=r"part-0\.parquet: expected"),
+        btu.Unfinished(kept, resume=True) as unfinished,
+    ):
+        btu.scan(None, copy, engine=LocalEngine(), unfinished=unfinished)
+
+
+_KILLED = """
+import os, signal
+from btu.cli import main
+from btu.engines import local
+read, done = local.encode_shard, []
+def encode(*given):
+    if len(done) == int(os.environ["MOMENT"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(1)
+    return read(*given)
+local.encode_shard = encode
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", [0, 1, 5])
+def test_a_scan_that_is_killed_goes_on(moment, folder, tmp_path):
+    words = ["scan", str(folder), "--engine", "local", "-q", "--output", str(tmp_path / "a.json")]
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, *words],
+        env={**os.environ, "MOMENT": str(moment)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list(tmp_path.glob(".*/shard-*"))) == moment
+    ended = subprocess.run([sys.executable, "-m", "btu", *words, "--resume"], check=False)
+    assert ended.returncode == 1
+    record = btu.load_record(tmp_path / "a.json")
+    assert len(record["flagged_rows"]) == 40
+    assert record.get("resumed", []) == ([f"{moment} of 6 shards"] if moment else [])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
