@@ -113,6 +113,26 @@ def test_pairs_are_read_together(tmp_path):
     assert list(corpus.text_pairs) == ["bad", "good"]
 
 
+def test_texts_may_lie_in_nested_columns(tmp_path):
+    rows = [{"text": "one film"}, {"text": "two"}]
+    pq.write_table(pa.table({"data": rows, "label": [0, 1]}), tmp_path / "a.parquet")
+    named = {"text_column": "data.text"}
+    corpus, words = read_shards(list_shards(tmp_path), LocalEngine(), "a", **named)
+    assert words.names[2:] == ("one", "film", "two")
+    assert list(corpus.texts) == ["one film", "two"]
+    assert corpus.fingerprint() == btu.load_corpus(tmp_path, **named).fingerprint()
+
+
+def test_a_shard_without_a_single_text_is_a_fault(tmp_path):
+    for part, key in enumerate(("text", "other")):
+        table = pa.table(
+            {"data": [{"text": None, key: "a"}, {"text": None, key: "b"}], "label": [0, 1]}
+        )
+        pq.write_table(table, tmp_path / f"{part}.parquet")
+    with pytest.raises(btu.InputError, match=r"got none in .*1\.parquet"):
+        read_shards(list_shards(tmp_path), LocalEngine(), "rows", text_column="data.text")
+
+
 def test_faults_of_all_shards_are_named_by_their_rows(tmp_path):
     for part, texts in enumerate((["a", None], ["b", " "])):
         table = pa.table({"text": texts, "label": [0, 1]})

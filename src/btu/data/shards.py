@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from btu.data.formats import find_class_names, read_arrow
+from btu.data.nested import add_paths
 from btu.data.table import Table, find_duplicates, render_value, render_values
 from btu.support.errors import InputError
 
@@ -37,8 +38,22 @@ class Shard:
     first: int
     rows: int
 
+    def open(self, source: str, *paths: str | None) -> Table:
+        """The rows as a table, each column read when it is wanted.
+
+        Args:
+            source: Of all shards, as messages call it.
+            paths: Columns that are wanted, some perhaps dotted paths into nested ones.
+        """
+        names = tuple(_open(Path(self.path)).schema_arrow.names)
+        rows = self.first + np.arange(self.rows)
+        return add_paths(Table(source, names, self.rows, self._load, row_ids=rows), paths)
+
     def read(self, column: str) -> list[Any]:
-        """The values of one column."""
+        """The values of one column, or of a dotted path into a nested one."""
+        return self.open(self.path, column).load(column)
+
+    def _load(self, column: str) -> list[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 

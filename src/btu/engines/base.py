@@ -7,11 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from btu.data.corpus import check_texts
 from btu.data.shards import Shard
-from btu.data.table import Table
+from btu.data.table import render_value
 from btu.evidence.words import Words
 
 
@@ -52,9 +50,14 @@ def encode_shard(shard: Shard, columns: Columns, source: str) -> Encoded:
         source: Of all shards, as messages call it.
     """
     roles = {"text": columns.text, **({"pair": columns.pair} if columns.pair else {})}
-    rows = shard.first + np.arange(shard.rows)
-    table = Table(source, tuple(roles.values()), shard.rows, shard.read, row_ids=rows)
-    faults: list[str] = []
+    table = shard.open(source, columns.text, columns.pair)
+    # A path that no row of this shard has is no column here.
+    faults = [
+        f"column {render_value(name)}: expected a text in every row, got none in {shard.path}. "
+        "Fill in or remove these rows."
+        for name in roles.values()
+        if name not in table.names
+    ]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         texts = check_texts(table, roles, "text", faults)

@@ -13,6 +13,7 @@ import numpy as np
 
 from btu.data.corpus import Corpus, pick_columns
 from btu.data.labels import encode_labels
+from btu.data.nested import add_paths
 from btu.data.shards import Shard, ShardTexts, open_shards
 from btu.engines.base import Columns, Encoded, Engine
 from btu.evidence.words import Words
@@ -60,7 +61,8 @@ def read_shards(
     Raises:
         InputError: As `load_corpus`.
     """
-    table = open_shards(shards, source)
+    given = (text_column, text_pair_column, label_column)
+    table = add_paths(open_shards(shards, source), given)
     asked = {"text": text_column, "pair": text_pair_column, "label": label_column}
     found, faults = pick_columns(table, asked)
     faults = [*table.faults, *faults]
