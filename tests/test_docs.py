@@ -190,7 +190,7 @@ def test_every_snippet_on_many_rows_runs(reader_folder):
         example.evaluate()
     usual, shards = (json.loads(Path(f"{n}.json").read_text()) for n in ("scan", "shards"))
     assert usual["data"] == shards["data"]
-    assert len(btu.load_corpus("clean.parquet")) == usual["data"]["rows"] == 303
+    assert len(btu.load_corpus("clean")) == usual["data"]["rows"] == 303
 
 
 def test_the_snippet_on_evaluation_during_the_training_runs(reader_folder):

@@ -131,7 +131,11 @@ def scan(
         Path | None, typer.Option(help="Write every row's score: .parquet, .csv, .jsonl.")
     ] = None,
     export_clean: Annotated[
-        Path | None, typer.Option(help="Write the rows that are not flagged here.")
+        Path | None,
+        typer.Option(
+            help="Write the rows that are not flagged here; with an engine, a folder takes a file "
+            "for each shard."
+        ),
     ] = None,
     export_flagged: Annotated[
         Path | None, typer.Option(help="Write the rows judged poisoned here.")
@@ -192,12 +196,22 @@ def scan(
         silence_libraries()
     elif not is_main():
         return
-    tables = [path for path in (scores, rows, export_clean, export_flagged) if path]
+    source: str | list[str] = data if len(data) > 1 else data[0]
+    # With an engine a folder takes the rows of each shard as a file.
+    folders = [p for p in (export_clean, export_flagged) if p and engine and not p.suffix]
+    tables = [p for p in (scores, rows, export_clean, export_flagged) if p and p not in folders]
     for path in filter(None, (output, *tables)):
         check_output_file(path, overwrite=overwrite)
     for path in tables:
         check_rows_path(path)
     check_exports(recipe, export_clean, export_flagged)
+    if folders:
+        from btu.data.shards import list_shards
+        from btu.engines.export import check_export, export_shards
+
+        shards = list_shards(source)
+        for folder in folders:
+            check_export(folder, shards, overwrite=overwrite)
     if resume and output is None:
         raise InputError(
             "scan: expected --output with --resume, got none. Name the output of the scan that was "
@@ -208,7 +222,7 @@ def scan(
             "--engine-address: expected --engine ray with it, got no --engine. Add it, or leave "
             "the address out."
         )
-    source: str | list[str] = data if len(data) > 1 else data[0]
+    works_on = engine and make_engine(engine, engine_address)
     kept = output if model is not None or engine is not None else None
     with _keep(kept, resume, overwrite, quiet) as unfinished:
         with show_progress(enabled=not quiet):
@@ -222,7 +236,7 @@ def scan(
                 max_length=max_length,
                 seed=seed,
                 unfinished=unfinished,
-                engine=engine and make_engine(engine, engine_address),
+                engine=works_on,
                 **_columns(text_column, text_pair_column, label_column, split),
             )
         if model is not None:
@@ -234,7 +248,12 @@ def scan(
             write_rows(scores, findings.scores())
         if rows is not None:
             write_rows(rows, findings.rows())
-        export_rows(findings, source, clean=export_clean, flagged=export_flagged)
+        if works_on is not None:
+            for folder in folders:
+                chosen = findings.flagged if folder is export_flagged else ~findings.flagged
+                export_shards(shards, works_on, chosen, folder, overwrite=overwrite)
+        files = [None if p in folders else p for p in (export_clean, export_flagged)]
+        export_rows(findings, source, clean=files[0], flagged=files[1])
     if as_json:
         _print_json(record)
     elif not quiet:

@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import btu
+from btu.data.shards import list_shards
 from btu.engines.base import encode_shard
 from btu.engines.cluster import RayEngine
+from btu.engines.export import export_shards
 from tests.evidence.texts import write_rows
 
 ray = pytest.importorskip("ray")
@@ -40,6 +42,17 @@ def cluster():
     ray.shutdown()
 
 
+class Spoiled(RayEngine):
+    """Its workers do something else."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def map(self, function, jobs):
+        return super().map(self.function, jobs)
+
+
 def compare(found, expected):
     assert np.array_equal(found.flagged, expected.flagged)
     assert np.array_equal(found.row_scores, expected.row_scores)
@@ -54,26 +67,32 @@ def test_two_workers_find_what_one_process_finds(folder, cluster):
     assert ray.is_initialized()  # what was running goes on running
 
 
+def test_workers_write_what_is_kept(folder, cluster, tmp_path):
+    flagged = btu.scan(None, folder).flagged
+    export_shards(list_shards(folder), RayEngine(), ~flagged, tmp_path / "clean")
+    assert len(btu.load_corpus(tmp_path / "clean")) == ROWS - 40
+
+
 def test_a_worker_that_is_killed_changes_nothing(folder, cluster, tmp_path):
     killed = tmp_path / "killed"
 
-    def die_once(shard, columns, source):
+    def die_once(shard, *given):
         if shard.first and not killed.exists():
             killed.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-        return encode_shard(shard, columns, source)
+        return encode_shard(shard, *given)
 
-    found = btu.scan(None, folder, engine=RayEngine(encode=die_once))
+    found = btu.scan(None, folder, engine=Spoiled(die_once))
     assert int(killed.read_text()) != os.getpid()
     compare(found, btu.scan(None, folder))
 
 
 def test_a_shard_that_kills_every_worker_ends_the_scan(folder, cluster):
-    def die(shard, columns, source):
+    def die(*given):
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(btu.InputError, match=r"part-\d\.parquet: expected a worker to read it"):
-        btu.scan(None, folder, engine=RayEngine(encode=die))
+        btu.scan(None, folder, engine=Spoiled(die))
 
 
 def test_what_a_worker_says_is_wrong_is_said_as_it_is(cluster, tmp_path):
@@ -86,4 +105,4 @@ def test_an_address_where_nobody_is_is_refused_at_once():
     if ray.is_initialized():
         ray.shutdown()
     with pytest.raises(btu.InputError, match="expected the address of a Ray cluster"):
-        list(RayEngine("127.0.0.1:9").encode([], None, "rows"))
+        list(RayEngine("127.0.0.1:9").map(print, []))

@@ -13,7 +13,8 @@ import pytest
 
 import btu
 from btu.data.shards import list_shards
-from btu.engines.base import Engine, encode_shard
+from btu.engines.base import Engine
+from btu.engines.export import export_shards
 from btu.engines.local import LocalEngine
 from btu.engines.read import read_shards
 from btu.evidence.words import Words
@@ -58,12 +59,12 @@ class Interrupted(Engine):
     def __init__(self, most):
         self.most, self.asked = most, []
 
-    def encode(self, shards, columns, source):
-        self.asked = [Path(shard.path).name for shard in shards]
-        for place, shard in enumerate(shards):
+    def map(self, function, jobs):
+        self.asked = [Path(shard.path).name for shard, *_ in jobs]
+        for place, job in enumerate(jobs):
             if place == self.most:
                 raise KeyboardInterrupt
-            yield place, encode_shard(shard, columns, source)
+            yield place, function(*job)
 
 
 class Backwards(Engine):
@@ -71,9 +72,9 @@ class Backwards(Engine):
 
     name = "backwards"
 
-    def encode(self, shards, columns, source):
-        for place in reversed(range(len(shards))):
-            yield place, encode_shard(shards[place], columns, source)
+    def map(self, function, jobs):
+        for place in reversed(range(len(jobs))):
+            yield place, function(*jobs[place])
 
 
 def test_the_rows_hold_a_trigger(in_memory):
@@ -162,6 +163,30 @@ def test_shards_that_were_read_are_not_read_again(folder, tmp_path, in_memory):
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("engine", [LocalEngine(), Backwards()], ids=lambda e: e.name)
+def test_rows_are_parted_shard_by_shard(engine, folder, tmp_path, in_memory):
+    shards = list_shards(folder)
+    export_shards(shards, engine, ~in_memory.flagged, tmp_path / "clean")
+    export_shards(shards, engine, in_memory.flagged, tmp_path / "flagged")
+    whole, clean = btu.load_corpus(folder), btu.load_corpus(tmp_path / "clean")
+    assert len(list((tmp_path / "clean").iterdir())) == SHARDS
+    assert list(clean.texts) == [whole.texts[i] for i in np.flatnonzero(~in_memory.flagged)]
+    parts = [pq.read_table(path) for path in sorted((tmp_path / "flagged").iterdir())]
+    assert sum(len(part) for part in parts) == 40
+    assert all("cf" in text for part in parts for text in part["text"].to_pylist())
+
+
+def test_a_folder_that_holds_the_rows_is_no_place_to_write_to(folder, tmp_path, in_memory):
+    shards = list_shards(folder)
+    for place in (folder, folder.parent):
+        with pytest.raises(btu.InputError):
+            export_shards(shards, LocalEngine(), in_memory.flagged, place, overwrite=True)
+    with pytest.raises(KeyboardInterrupt):
+        export_shards(shards, Interrupted(2), in_memory.flagged, tmp_path / "half")
+    assert not list(tmp_path.iterdir())
+    assert len(list(folder.iterdir())) == SHARDS
+
+
 def test_other_files_are_another_scan(folder, tmp_path):
     kept = tmp_path / "kept"
     copy = tmp_path / "rows"
@@ -181,14 +206,14 @@ def test_other_files_are_another_scan(folder, tmp_path):
 _KILLED = """
 import os, signal
 from btu.cli import main
-from btu.engines import local
-read, done = local.encode_shard, []
+from btu.engines import base
+read, done = base.encode_shard, []
 def encode(*given):
     if len(done) == int(os.environ["MOMENT"]):
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return read(*given)
-local.encode_shard = encode
+base.encode_shard = encode
 main()
 """
 

@@ -1,16 +1,24 @@
-"""What an engine does: read each shard by itself, and merge what came of it."""
+"""What an engine does: read each shard by itself, merge what came of it, part its rows."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from btu.data.corpus import check_texts
 from btu.data.shards import Shard
 from btu.data.table import render_value
 from btu.evidence.words import Words
+from btu.support.folders import replace_file
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,27 @@ def encode_shard(shard: Shard, columns: Columns, source: str) -> Encoded:
     return Encoded(Words.of(joined), notes=notes)
 
 
+def select_rows(shard: Shard, chosen: NDArray[np.bool_], path: str) -> int:
+    """Write some rows of a shard, with all their columns, as a Parquet file of their own.
+
+    Args:
+        shard: Where they lie.
+        chosen: Which of its rows, shape (rows,).
+        path: Of the new file.
+
+    Returns:
+        How many.
+    """
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(shard.path).read_row_groups(list(shard.groups))
+    with replace_file(Path(path)) as file:
+        pq.write_table(table.filter(chosen), file)
+    return int(chosen.sum())
+
+
 class Engine(ABC):
-    """Where shards are read. One more engine is a class with `encode`.
+    """Where shards are worked on. One more engine is a class with `map`.
 
     Attributes:
         name: As `--engine` calls it.
@@ -79,6 +106,19 @@ class Engine(ABC):
     name: str
 
     @abstractmethod
+    def map(
+        self, function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Result]]:
+        """What a function gives for each job, with the place of the job, in any order.
+
+        Args:
+            function: To be called with what a job holds; it may be called twice for one job.
+            jobs: Each begins with the shard that it is about.
+
+        Raises:
+            InputError: What the function raised, or nobody is left who could do a job.
+        """
+
     def encode(
         self, shards: Sequence[Shard], columns: Columns, source: str
     ) -> Iterator[tuple[int, Encoded]]:
@@ -88,10 +128,8 @@ class Engine(ABC):
             shards: Those that are to be read.
             columns: With the texts.
             source: Of all shards, as messages call it.
-
-        Raises:
-            InputError: A shard cannot be read, or nobody is left who could.
         """
+        return self.map(encode_shard, [(shard, columns, source) for shard in shards])
 
     def merge(self, parts: Sequence[Encoded]) -> Words:
         """The words of all rows, with one vocabulary: as if they had been read at once.
@@ -100,3 +138,23 @@ class Engine(ABC):
             parts: Of all shards, in their order.
         """
         return Words.join(part.words for part in parts)
+
+    def select(
+        self, shards: Sequence[Shard], chosen: NDArray[np.bool_], folder: Path
+    ) -> Iterator[tuple[int, int]]:
+        """Write some rows of all shards, each shard's into a file of its own.
+
+        Args:
+            shards: In their order.
+            chosen: Which of all rows, shape (N,).
+            folder: For the files; all workers have it under this path.
+        """
+        jobs = [
+            (
+                shard,
+                chosen[shard.first : shard.first + shard.rows],
+                str(folder / f"part-{place:06d}.parquet"),
+            )
+            for place, shard in enumerate(shards)
+        ]
+        return self.map(select_rows, jobs)

@@ -1,4 +1,4 @@
-"""Shards read by the workers of a Ray cluster, or of a Ray of this machine."""
+"""Shards worked on by the workers of a Ray cluster, or of a Ray of this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from btu.data.shards import Shard
-from btu.engines.base import Columns, Encoded, Engine, encode_shard
+from btu.engines.base import Engine, Result
 from btu.support.errors import InputError
 
 _RETRIES = 3
@@ -17,7 +17,7 @@ _AHEAD = 2  # shards given out for each processor: what is read and not yet fetc
 
 
 class RayEngine(Engine):
-    """Reads on Ray workers. A shard whose worker dies is read again by another one.
+    """Works on Ray workers. A shard whose worker dies is given to another one.
 
     The workers need btu, and the files under the same paths. A Ray that is running already is used
     as it is; one that is started here is stopped at the end. It reports nothing to anybody.
@@ -25,23 +25,17 @@ class RayEngine(Engine):
     Args:
         address: Of a cluster (`auto`, `ray://HOST:10001`); a Ray of this machine without it.
         workers: Processors of a Ray of this machine; all without it.
-        encode: What a worker does with a shard.
     """
 
     name = "ray"
 
-    def __init__(
-        self,
-        address: str | None = None,
-        workers: int | None = None,
-        encode: Callable[[Shard, Columns, str], Encoded] = encode_shard,
-    ) -> None:
-        self.address, self.workers, self._encode = address, workers, encode
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        self.address, self.workers = address, workers
 
-    def encode(
-        self, shards: Sequence[Shard], columns: Columns, source: str
-    ) -> Iterator[tuple[int, Encoded]]:
-        """See `Engine.encode`."""
+    def map(
+        self, function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Result]]:
+        """See `Engine.map`."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
@@ -54,7 +48,7 @@ class RayEngine(Engine):
         if is_own:
             self._start()
         try:
-            yield from self._encode_all(shards, columns, source)
+            yield from self._map(function, jobs)
         finally:
             if is_own:
                 ray.shutdown()
@@ -84,19 +78,19 @@ class RayEngine(Engine):
             with socket.create_connection((host, int(port)), timeout=_WAIT):
                 pass
 
-    def _encode_all(
-        self, shards: Sequence[Shard], columns: Columns, source: str
-    ) -> Iterator[tuple[int, Encoded]]:
+    def _map(
+        self, function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Result]]:
         import ray
 
-        task = ray.remote(self._encode).options(max_retries=_RETRIES)
+        task = ray.remote(function).options(max_retries=_RETRIES)
         most = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting = list(enumerate(shards))[::-1]
+        waiting = list(enumerate(jobs))[::-1]
         given: dict[ray.ObjectRef, int] = {}
         while waiting or given:
             while waiting and len(given) < most:
-                place, shard = waiting.pop()
-                given[task.remote(shard, columns, source)] = place
+                place, job = waiting.pop()
+                given[task.remote(*job)] = place
             (done, *_), _ = ray.wait(list(given), num_returns=1)
             place = given.pop(done)
             try:
@@ -105,7 +99,7 @@ class RayEngine(Engine):
                 raise error.cause from None
             except ray.exceptions.RayError as error:
                 raise InputError(
-                    f"{shards[place].path}: expected a worker to read it, but {_RETRIES + 1} died "
+                    f"{jobs[place][0].path}: expected a worker to read it, but {_RETRIES + 1} died "
                     f"or were lost one after the other ({type(error).__name__}). Look at the "
                     "workers' memory; with --resume the shards that are done are kept."
                 ) from error

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from btu.data.shards import Shard
-from btu.engines.base import Columns, Encoded, Engine, encode_shard
+from btu.engines.base import Engine, Result
 
 
 class LocalEngine(Engine):
-    """Reads in this process: at any time the texts of one shard are in memory."""
+    """Works in this process: at any time the texts of one shard are in memory."""
 
     name = "local"
 
-    def encode(
-        self, shards: Sequence[Shard], columns: Columns, source: str
-    ) -> Iterator[tuple[int, Encoded]]:
-        """See `Engine.encode`."""
-        for place, shard in enumerate(shards):
-            yield place, encode_shard(shard, columns, source)
+    def map(
+        self, function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Result]]:
+        """See `Engine.map`."""
+        for place, job in enumerate(jobs):
+            yield place, function(*job)
