@@ -139,6 +139,28 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
     )
 
 
+def render_model_block(result: Mapping[str, Any]) -> str:
+    """A larger model's epoch and scan, as Markdown."""
+    epoch, scan = (result["measured"][job] for job in ("finetune", "scan"))
+    return "\n".join(
+        [
+            "| stage | seconds | rows a second | peak MiB |",
+            "|---|---:|---:|---:|",
+            *(
+                f"| {name} | {job['seconds']:.1f} | {job['rows_per_second']:,.0f} "
+                f"| {job['peak_mib']:,.0f} |"
+                for name, job in (("plain fine-tuning, one epoch", epoch), ("scan", scan))
+            ),
+            "",
+            f"{result['architecture']}, {result['parameters'] / 1e6:,.0f} million parameters, "
+            f"{result['vocabulary_size']:,} embedding rows, {result['rows']:,} rows, "
+            f"{result['hardware']['cpu_count']} CPU cores: a scan takes "
+            f"{scan['seconds'] / epoch['seconds']:.2f} of an epoch "
+            "(`python -m tools.speed --model DIR`).",
+        ]
+    )
+
+
 def render_sizes_block(result: Mapping[str, Any]) -> str:
     """Seconds of each stage by number of rows, and a scan as a share of an epoch, as Markdown."""
     stages = {
@@ -212,6 +234,7 @@ _BLOCKS: dict[str, Callable[[Path], str]] = {
     "large": lambda results: render_large(_read(results / "large.json")),
     "lora": lambda results: render_lora(_read(results / "lora.json")),
     "speed": lambda results: render_speed_block(_read(results / "speed.json")),
+    "speed-model": lambda results: render_model_block(_read(results / "speed-model.json")),
     "speed-sizes": lambda results: render_sizes_block(_read(results / "speed-sizes.json")),
     "probe-rows": lambda results: render_probe_rows(_read(results / "probe-rows.json")),
     "ablation": lambda results: render_ablation(results / "bars"),

@@ -36,6 +36,7 @@ from btu.support.record import build_record, write_record
 
 RESULT = Path("benchmark/results/speed.json")
 SIZES_RESULT = Path("benchmark/results/speed-sizes.json")
+MODEL_RESULT = Path("benchmark/results/speed-model.json")
 SIZES = {
     "6,920": ("sst2/train.parquet",),
     "67,349": ("sst2/glue67k_a.parquet", "sst2/glue67k_b.parquet"),
@@ -49,6 +50,7 @@ LABELS = (2, 20, 150)
 _SETTINGS = FineTuneSettings(epochs=1, learning_rate=1e-4)
 _RUN = replace(_SETTINGS, epochs=3)
 _ROWS = 6_920
+_MODEL_ROWS = 2_000
 _REPEATS = 5  # of the shallow rounds, which last about a second: least time, most memory
 
 Measured = dict[str, float]
@@ -80,6 +82,24 @@ def measure_sizes(corpora: Path) -> Iterator[dict[str, Any]]:
             yield {"measured": measured}
 
 
+def measure_model(model: str, corpora: Path | None) -> dict[str, Any]:
+    """A plain epoch and a scan with another model, on as many rows as teach a probe.
+
+    Args:
+        model: Folder or Hub id.
+        corpora: As in `measure_speed`.
+    """
+    measured = {job: _run_apart(job, corpora, model=model) for job in ("finetune", "scan")}
+    material = _load_material(_load_rows(corpora).select(np.arange(_MODEL_ROWS)), model)
+    return {
+        "measured": measured,
+        "rows": _MODEL_ROWS,
+        "architecture": material.model_facts.architecture,
+        "vocabulary_size": material.model_facts.vocabulary_size,
+        "parameters": sum(p.numel() for p in material.model.parameters()),
+    }
+
+
 def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """What was measured, with the ratios that are asked of it."""
     epoch, probes, scan = (measured[job] for job in ("finetune", "probes", "scan"))
@@ -103,15 +123,23 @@ def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def run_job(job: str, corpora: Path | None, rows: str = next(iter(SIZES))) -> Measured:
-    """One measurement in this process."""
+def run_job(
+    job: str, corpora: Path | None, rows: str = next(iter(SIZES)), model: str | None = None
+) -> Measured:
+    """One measurement in this process; with a model of its own on `_MODEL_ROWS` rows."""
     corpus = _load_rows(corpora, rows)
-    measured = _JOBS[job](corpus)
+    if model is not None:
+        corpus = corpus.select(np.arange(_MODEL_ROWS))
+        measured = (_scan if job == "scan" else _finetune)(corpus, model=model)
+    else:
+        measured = _JOBS[job](corpus)
     return {**measured, "rows_per_second": len(corpus) / measured["seconds"]}
 
 
-def _finetune(corpus: Corpus, settings: FineTuneSettings = _SETTINGS) -> Measured:
-    material = _load_material(corpus)
+def _finetune(
+    corpus: Corpus, settings: FineTuneSettings = _SETTINGS, model: str | None = None
+) -> Measured:
+    material = _load_material(corpus, model)
     start = perf_counter()
     finetune(material.model, material.tokenizer, material.rows, settings=settings)
     return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
@@ -132,8 +160,8 @@ def _probes(corpus: Corpus, vocabulary: int | None = None) -> Measured:
     }
 
 
-def _scan(corpus: Corpus) -> Measured:
-    material = _load_material(corpus)
+def _scan(corpus: Corpus, model: str | None = None) -> Measured:
+    material = _load_material(corpus, model)
     start = perf_counter()
     findings = scan_material(material, recipe="verified", settings=ProbeSettings(), reviews=())
     seconds = perf_counter() - start
@@ -211,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", type=Path, help="folder with sst2/train.parquet")
     parser.add_argument("--sizes", action="store_true", help="of a few jobs by number of rows")
+    parser.add_argument("--model", help="another model, folder or Hub id: an epoch and a scan")
     parser.add_argument("--output", type=Path, help="where the result goes")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -218,7 +247,12 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.job:
-        sys.stdout.write(json.dumps(run_job(arguments.job, arguments.corpora, arguments.rows)))
+        asked = arguments.job, arguments.corpora, arguments.rows, arguments.model
+        sys.stdout.write(json.dumps(run_job(*asked)))
+        return
+    if arguments.model:
+        result = measure_model(arguments.model, arguments.corpora)
+        write_record(build_record("speed", result), arguments.output or MODEL_RESULT)
         return
     output = arguments.output or (SIZES_RESULT if arguments.sizes else RESULT)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -234,9 +268,10 @@ def main() -> None:
 
 
 def _run_apart(
-    job: str, corpora: Path | None, rows: str = next(iter(SIZES))
+    job: str, corpora: Path | None, rows: str = next(iter(SIZES)), model: str | None = None
 ) -> Mapping[str, float]:
     command = [sys.executable, "-m", "tools.speed", "--job", job, "--rows", rows]
+    command += ["--model", model] if model else []
     if corpora is not None:
         command += ["--corpora", str(corpora)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -244,11 +279,11 @@ def _run_apart(
     return measured
 
 
-def _load_material(corpus: Corpus) -> Material:
-    return load_material(load_minilm(), corpus, max_length=_SETTINGS.max_length, seed=0)
+def _load_material(corpus: Corpus, model: str | None = None) -> Material:
+    return load_material(model or load_minilm(), corpus, max_length=_SETTINGS.max_length, seed=0)
 
 
-def _load_rows(corpora: Path | None, rows: str) -> Corpus:
+def _load_rows(corpora: Path | None, rows: str = next(iter(SIZES))) -> Corpus:
     if corpora is not None:
         return load_corpus(pd.concat([pd.read_parquet(corpora / name) for name in SIZES[rows]]))
     texts, labels = load_movie_reviews()

@@ -21,6 +21,8 @@ from btu.support.errors import InputError
 from btu.support.progress import step_bar
 from btu.support.unfinished import Unfinished
 
+_MOST_WORDS = 2**31 - 1  # places of words are numbers of 32 bits
+
 
 def describe_shards(shards: Sequence[Shard]) -> dict[str, Any]:
     """What an unfinished scan says of its shards, JSON types: other files are another scan.
@@ -74,6 +76,12 @@ def read_shards(
         for note in dict.fromkeys(note for part in parts for note in part.notes):
             warnings.warn(note, stacklevel=2)
     labels, names = encode_labels(table, found.get("label"), None, faults)
+    count = sum(len(part.words.flat) for part in parts)
+    if count > _MOST_WORDS:
+        faults.append(
+            f"expected at most {_MOST_WORDS:,} words and ends of texts in one scan, got {count:,}. "
+            "Scan some of the files at a time."
+        )
     if faults:
         raise InputError.from_faults(table.source, faults)
     corpus = Corpus(
