@@ -41,3 +41,13 @@ def test_several_labels_are_read_as_each_alone():
     both = StatesReader(states).read(np.stack([own, ~own], axis=1), held)
     assert np.allclose(both[:, 0], StatesReader(states).read(own, held))
     assert np.allclose(both[:, 1], -both[:, 0])
+
+
+def test_a_few_rows_held_out_are_read_as_many_are():
+    states, own, _ = make_rows(size=40, seed=3)
+    for count in (1, 5, 20, 21, 40):  # up to half the size of the states they are taken out
+        held = np.arange(len(own)) < count
+        margins = StatesReader(states).read(own, held)
+        assert np.allclose(margins[held], fit_ridge(states, own, ~held, held), atol=1e-4)
+        others = np.delete(np.arange(len(own)), [*np.flatnonzero(held), 60])
+        assert np.allclose(margins[60], fit_ridge(states, own, others, [60]), atol=1e-4)
