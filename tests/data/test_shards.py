@@ -102,3 +102,13 @@ def test_other_files_are_no_shards(folder, tmp_path):
         load_corpus([tmp_path / "rows.csv", folder / "part-0.parquet"])
     with pytest.raises(InputError, match="split"):
         load_corpus(folder, split="train")
+
+
+def test_a_folder_with_several_splits_is_not_read_as_one(tmp_path):
+    for name in ("train-00000-of-00002", "train-00001-of-00002"):
+        write(tmp_path / f"{name}.parquet", ["a", "b"])
+    assert len(load_corpus(tmp_path)) == 4
+    write(tmp_path / "test-00000-of-00001.parquet", ["c", "d"])
+    with pytest.raises(InputError, match="expected the files of one split, got 'test-00000"):
+        load_corpus(tmp_path)
+    assert len(load_corpus([tmp_path / "test-00000-of-00001.parquet"])) == 2

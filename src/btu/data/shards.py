@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ JOIN = " + "
 
 _SHARD_ROWS = 200_000
 _SUFFIX = ".parquet"
+_SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,16 @@ def list_shards(data: Any, most_rows: int = _SHARD_ROWS) -> list[Shard]:
     A file is cut between its row groups, so that a shard has about `most_rows` rows.
 
     Raises:
-        InputError: Something is no Parquet file, or the files have different columns.
+        InputError: Something is no Parquet file, the files have different columns, or a folder
+            holds several splits.
     """
     given = list(data) if isinstance(data, list | tuple) else [data]
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()
-        paths += _list_folder(path) or [path]
+        inside = _list_folder(path)
+        _check_splits(path, inside)
+        paths += inside or [path]
     shards: list[Shard] = []
     columns: tuple[str, ...] | None = None
     for path in paths:
@@ -181,6 +186,19 @@ def _list_folder(path: Path) -> list[Path]:
     ):
         return []
     return sorted(p for p in path.iterdir() if p.suffix == _SUFFIX and not p.name.startswith("."))
+
+
+def _check_splits(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse to read what a model is trained on and what it is tested on as one."""
+    by_split: dict[str, str] = {}
+    for path in paths:
+        found = _SPLIT.match(path.name)
+        by_split.setdefault(found[0].lower() if found else "", path.name)
+    if len(by_split) > 1:
+        raise InputError(
+            f"{folder}: expected the files of one split, got {render_values([*by_split.values()])} "
+            "among others. Name the files of one split, or move them into a folder of their own."
+        )
 
 
 def _open(path: Path) -> Any:
