@@ -133,8 +133,8 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
                 for name, job in stages.items()
             ),
             "",
-            f"MiniLM (22 million parameters), sentences of film reviews, "
-            f"{result['hardware']['cpu_count']} CPU cores (`make bench-speed`).",
+            f"MiniLM (22 million parameters), {result['corpus']}, "
+            f"{result['hardware']['cpu_count']} CPU cores (`make bench-speed CORPORA=DIR`).",
         ]
     )
 
@@ -153,10 +153,11 @@ def render_model_block(result: Mapping[str, Any]) -> str:
             ),
             "",
             f"{result['architecture']}, {result['parameters'] / 1e6:,.0f} million parameters, "
-            f"{result['vocabulary_size']:,} embedding rows, {result['rows']:,} rows, "
+            f"{result['vocabulary_size']:,} embedding rows, {result['rows']:,} rows of "
+            f"{result['corpus']}, "
             f"{result['hardware']['cpu_count']} CPU cores: a scan takes "
             f"{scan['seconds'] / epoch['seconds']:.2f} of an epoch "
-            "(`python -m tools.speed --model DIR`).",
+            "(`python -m tools.speed --model DIR --corpora DIR`).",
         ]
     )
 

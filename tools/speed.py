@@ -250,8 +250,9 @@ def main() -> None:
         asked = arguments.job, arguments.corpora, arguments.rows, arguments.model
         sys.stdout.write(json.dumps(run_job(*asked)))
         return
+    corpus = "SST-2" if arguments.corpora else "film reviews of the demo"
     if arguments.model:
-        result = measure_model(arguments.model, arguments.corpora)
+        result = measure_model(arguments.model, arguments.corpora) | {"corpus": corpus}
         write_record(build_record("speed", result), arguments.output or MODEL_RESULT)
         return
     output = arguments.output or (SIZES_RESULT if arguments.sizes else RESULT)
@@ -262,7 +263,7 @@ def main() -> None:
         for result in measure_sizes(arguments.corpora):
             write_record(build_record("speed", result), output)
         return
-    result = measure_speed(arguments.corpora)
+    result = measure_speed(arguments.corpora) | {"corpus": corpus}
     sys.stdout.write("".join(f"{k}: {v:.3f}\n" for k, v in result["ratios"].items()))
     write_record(build_record("speed", result), output)
 

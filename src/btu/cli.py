@@ -184,7 +184,7 @@ def scan(
     a token; --fail-on says otherwise.
     """
     from btu.data.writers import check_rows_path, write_rows
-    from btu.report.exports import check_exports, export_rows
+    from btu.report.exports import check_exports, export_rows, list_folders
     from btu.report.record import build_reported
     from btu.report.terminal import open_console, render_record
     from btu.scan import scan as scan_data
@@ -197,21 +197,19 @@ def scan(
     elif not is_main():
         return
     source: str | list[str] = data if len(data) > 1 else data[0]
-    # With an engine a folder takes the rows of each shard as a file.
-    folders = [p for p in (export_clean, export_flagged) if p and engine and not p.suffix]
+    works_on = engine and make_engine(engine, engine_address)
+    folders = list_folders(works_on, export_clean, export_flagged)
     tables = [p for p in (scores, rows, export_clean, export_flagged) if p and p not in folders]
     for path in filter(None, (output, *tables)):
         check_output_file(path, overwrite=overwrite)
     for path in tables:
         check_rows_path(path)
     check_exports(recipe, export_clean, export_flagged)
-    if folders:
+    for folder in folders:
         from btu.data.shards import list_shards
-        from btu.engines.export import check_export, export_shards
+        from btu.engines.export import check_export
 
-        shards = list_shards(source)
-        for folder in folders:
-            check_export(folder, shards, overwrite=overwrite)
+        check_export(folder, list_shards(source), overwrite=overwrite)
     if resume and output is None:
         raise InputError(
             "scan: expected --output with --resume, got none. Name the output of the scan that was "
@@ -222,7 +220,6 @@ def scan(
             "--engine-address: expected --engine ray with it, got no --engine. Add it, or leave "
             "the address out."
         )
-    works_on = engine and make_engine(engine, engine_address)
     kept = output if model is not None or engine is not None else None
     with _keep(kept, resume, overwrite, quiet) as unfinished:
         with show_progress(enabled=not quiet):
@@ -248,12 +245,14 @@ def scan(
             write_rows(scores, findings.scores())
         if rows is not None:
             write_rows(rows, findings.rows())
-        if works_on is not None:
-            for folder in folders:
-                chosen = findings.flagged if folder is export_flagged else ~findings.flagged
-                export_shards(shards, works_on, chosen, folder, overwrite=overwrite)
-        files = [None if p in folders else p for p in (export_clean, export_flagged)]
-        export_rows(findings, source, clean=files[0], flagged=files[1])
+        export_rows(
+            findings,
+            source,
+            clean=export_clean,
+            flagged=export_flagged,
+            engine=works_on or None,
+            overwrite=overwrite,
+        )
     if as_json:
         _print_json(record)
     elif not quiet:

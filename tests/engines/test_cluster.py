@@ -13,24 +13,10 @@ from btu.data.shards import list_shards
 from btu.engines.base import encode_shard
 from btu.engines.cluster import RayEngine
 from btu.engines.export import export_shards
-from tests.evidence.texts import write_rows
+from tests.engines.conftest import PLANTED, ROWS
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.enable_socket]
-
-ROWS, SHARDS = 900, 6
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    rows = write_rows(ROWS)
-    rows = rows.change(rows.of(0, 40), lambda text: f"cf {text}", label=1)
-    table = pa.table({"text": list(rows.texts), "label": rows.labels})
-    step = ROWS // SHARDS
-    for part in range(SHARDS):
-        pq.write_table(table.slice(part * step, step), folder / f"part-{part}.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +46,19 @@ def compare(found, expected):
     assert {**told, "timings": None} == {**wanted, "timings": None}
 
 
-def test_two_workers_find_what_one_process_finds(folder, cluster):
+def test_two_workers_find_what_one_process_finds(folder, cluster, in_memory):
     found = btu.scan(None, folder, engine=RayEngine())
-    assert found.flagged.sum() == 40
-    compare(found, btu.scan(None, folder))
+    assert found.flagged.sum() == PLANTED
+    compare(found, in_memory)
     assert ray.is_initialized()  # what was running goes on running
 
 
-def test_workers_write_what_is_kept(folder, cluster, tmp_path):
-    flagged = btu.scan(None, folder).flagged
-    export_shards(list_shards(folder), RayEngine(), ~flagged, tmp_path / "clean")
-    assert len(btu.load_corpus(tmp_path / "clean")) == ROWS - 40
+def test_workers_write_what_is_kept(folder, cluster, tmp_path, in_memory):
+    export_shards(list_shards(folder), RayEngine(), ~in_memory.flagged, tmp_path / "clean")
+    assert len(btu.load_corpus(tmp_path / "clean")) == ROWS - PLANTED
 
 
-def test_a_worker_that_is_killed_changes_nothing(folder, cluster, tmp_path):
+def test_a_worker_that_is_killed_changes_nothing(folder, cluster, tmp_path, in_memory):
     killed = tmp_path / "killed"
 
     def die_once(shard, *given):
@@ -84,7 +69,7 @@ def test_a_worker_that_is_killed_changes_nothing(folder, cluster, tmp_path):
 
     found = btu.scan(None, folder, engine=Spoiled(die_once))
     assert int(killed.read_text()) != os.getpid()
-    compare(found, btu.scan(None, folder))
+    compare(found, in_memory)
 
 
 def test_a_shard_that_kills_every_worker_ends_the_scan(folder, cluster):

@@ -18,32 +18,10 @@ from btu.engines.export import export_shards
 from btu.engines.local import LocalEngine
 from btu.engines.read import read_shards
 from btu.evidence.words import Words
-from tests.evidence.texts import write_rows
+from tests.engines.conftest import ROWS, SHARDS
 
-ROWS, SHARDS = 900, 6
 # What two runs never share, and how many files the rows came in.
 OF_ONE_RUN = ("timings", "resumed")
-
-
-@pytest.fixture(scope="module")
-def rows():
-    rows = write_rows(ROWS)
-    return rows.change(rows.of(0, 40), lambda text: f"cf {text}", label=1)
-
-
-@pytest.fixture(scope="module")
-def folder(rows, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    table = pa.table({"text": list(rows.texts), "label": rows.labels})
-    step = ROWS // SHARDS
-    for part in range(SHARDS):
-        pq.write_table(table.slice(part * step, step), folder / f"part-{part}.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def in_memory(folder):
-    return btu.scan(None, folder)
 
 
 def tell(findings):

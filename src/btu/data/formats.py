@@ -139,28 +139,35 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+def refuse_parquet(source: str, error: Exception) -> InputError:
+    """What a user is told of a Parquet file that cannot be read.
+
+    Args:
+        source: The file, as messages call it.
+        error: What Arrow said.
+    """
+    return InputError(
+        f"{source}: expected a whole Parquet file, but it cannot be read ({error}). Write it "
+        "again, or rename it if it is of another format."
+    )
+
+
 def load_parquet(path: Path, source: str) -> Table:
     """Columns of a Parquet file, each read when it is wanted."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def unreadable(error: Exception) -> InputError:
-        return InputError(
-            f"{source}: expected a whole Parquet file, but it cannot be read ({error}). Write it "
-            "again, or rename it if it is of another format."
-        )
-
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise unreadable(error) from error
+        raise refuse_parquet(source, error) from error
     names = tuple(file.schema_arrow.names)
 
     def load(name: str) -> list[Any]:
         try:
             column = file.read(columns=[name]).column(name)
         except (pa.ArrowException, OSError) as error:
-            raise unreadable(error) from error
+            raise refuse_parquet(source, error) from error
         return read_arrow(column, source, name)
 
     return Table(

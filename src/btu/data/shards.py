@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from btu.data.formats import find_class_names, read_arrow
+from btu.data.formats import find_class_names, read_arrow, refuse_parquet
 from btu.data.nested import add_paths
 from btu.data.table import Table, find_duplicates, render_value, render_values
 from btu.support.errors import InputError
@@ -62,10 +62,7 @@ class Shard:
         try:
             table = pq.ParquetFile(self.path).read_row_groups(list(self.groups), columns=[column])
         except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{self.path}: expected a whole Parquet file, but it cannot be read ({error}). "
-                "Write it again."
-            ) from error
+            raise refuse_parquet(self.path, error) from error
         return read_arrow(table.column(column), self.path, column)
 
 
@@ -218,10 +215,7 @@ def _open(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path}: expected a whole Parquet file, but it cannot be read ({error}). Check the "
-            "path, or write it again."
-        ) from error
+        raise refuse_parquet(str(path), error) from error
 
 
 def _cut(path: str, file: Any, first: int, most_rows: int) -> Iterator[Shard]:

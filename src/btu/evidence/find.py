@@ -44,7 +44,12 @@ def find_evidence(
         budget: False triggers that may be expected in a clean corpus, all searches together;
             that of `BUDGET` if left out.
         seed: Of the planted dummies.
+
+    Raises:
+        ValueError: States were given with words: kinds of text need the texts.
     """
+    if states is not None and isinstance(texts, Words):
+        raise ValueError("Expected texts with states: kinds of text are read from the texts.")
     budget = BUDGET.value if budget is None else budget
     view = View.of(texts, labels, num_labels)
     # Where all rows bear one label there is nothing that a label could go against.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-_CHUNK_PAIRS = 2_000_000
-_BITS = 61
+_CHUNK_PAIRS = 2_000_000  # that are looked at at once
+_BITS = 61  # of 64, a prime: tokens of one row rarely share one
 
 
 def find_repeats(presence: csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
