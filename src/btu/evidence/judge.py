@@ -42,6 +42,7 @@ _PASSES = 3
 # census differs from learning from all.
 _MOST_FITTED = 4_000
 _BLOCK = 20_000  # units that are scored at once
+_FAR = 9.0  # standard deviations: beyond, a normal density is lost in rounding
 
 _Distinct = tuple[NDArray[np.float64], NDArray[np.int64]]
 """Likelihoods of d different units, shape (d, g); which of them each unit is like, shape (u,)."""
@@ -89,7 +90,8 @@ class Crowd:
     ) -> NDArray[np.float64]:
         """Logarithm of the density of u numbers with their noise, see `Population.density`.
 
-        What lies beyond all cells counts as in the last one.
+        For each way to count them, as `change` has them. What lies beyond all cells counts as in
+        the last one.
         """
         found = np.clip(found, self.edges[0], self.edges[-1])
         return _log(self.population.density(_cell_likelihood(found, self.edges, noise), change))
@@ -138,8 +140,7 @@ class Ruler:
                 are too many of them for labels that are kept to tell anything.
         """
         counted = np.zeros(len(units.rows)) if counted is None else counted
-        relabelled = self._compare(units, -counted)
-        kept = self._compare(units, 1.0 - counted)
+        relabelled, kept = self._compare(units, np.stack([-counted, 1.0 - counted]))
         stories, terms = [], []
         nothing = np.zeros(len(units.rows))
         for part in PARTS:
@@ -179,25 +180,29 @@ class Ruler:
         Returns:
             Logarithms of the likelihood ratios of the label and of the content, shape (u,) each.
         """
-        compared = self._compare(units, np.zeros(len(units.rows)))
+        (compared,) = self._compare(units, np.zeros((1, len(units.rows))))
         return compared.label(1.0), compared.content(1.0)
 
-    def _compare(self, units: Sample, change: NDArray[np.float64]) -> Compared:
-        """The honest densities of some units, each counted so much more than it was."""
+    def _compare(self, units: Sample, changes: NDArray[np.float64]) -> list[Compared]:
+        """The honest densities of some units, each counted so much more than it was.
+
+        Args:
+            units: Theirs.
+            changes: Of several ways to count them, shape (c, u).
+        """
         noise = self.planted.levels[0].at(np.log2(units.rows))[1]
         excess, like = _read_labels(units)
         starts, starts_like = _read_edges(units.starts, units.places)
         ends, ends_like = _read_edges(units.ends, units.places)
-        return Compared(
-            self,
-            units,
-            placed=self.placed.density(units.placed, noise, change),
-            bridged=self.bridged.density(units.bridged, noise, change),
-            starts=_log(self.starts.density(starts, change, starts_like)),
-            ends=_log(self.ends.density(ends, change, ends_like)),
-            excess=_log(self.excess.density(excess, change, like)),
-            share=self.share.density(units.share, units.spread, change),
+        densities = (
+            self.placed.density(units.placed, noise, changes),
+            self.bridged.density(units.bridged, noise, changes),
+            _log(self.starts.density(starts, changes, starts_like)),
+            _log(self.ends.density(ends, changes, ends_like)),
+            _log(self.excess.density(excess, changes, like)),
+            self.share.density(units.share, units.spread, changes),
         )
+        return [Compared(self, units, *told) for told in zip(*densities, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -544,11 +549,29 @@ def _cell_likelihood(
     edges: NDArray[np.float64],
     noise: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Density of what was found where the true value is anywhere in each cell, shape (u, g)."""
-    if edges.ndim == 1:
-        edges = np.broadcast_to(edges, (len(found), len(edges)))
-    below = ndtr((edges - found[:, None]) / noise[:, None])
-    cells: NDArray[np.float64] = np.diff(below, axis=1) / np.maximum(np.diff(edges, axis=1), 1e-9)
+    """Density of what was found where the true value is anywhere in each cell, shape (u, g).
+
+    It is 0 in cells so far away that rounding loses it.
+
+    Args:
+        found: Shape (u,).
+        edges: Of g cells of one width, shape (g + 1,).
+        noise: Standard deviations, shape (u,).
+    """
+    count = len(edges) - 1
+    width = max(float(edges[-1] - edges[0]) / count, 1e-9)
+    off, reach = (found - edges[0]) / width, _FAR * noise / width
+    first = np.clip(np.floor(off - reach), 0, count - 1).astype(np.int64)
+    last = np.clip(np.ceil(off + reach), first + 1, count).astype(np.int64)
+    some = int((last - first).max(initial=1))
+    first = np.minimum(first, count - some)
+    place = first[:, None] + np.arange(some + 1)
+    below = ndtr((edges[place] - found[:, None]) / noise[:, None])
+    told = (below[:, 1:] - below[:, :-1]) / width
+    if some == count:
+        return told
+    cells = np.zeros((len(found), count))
+    np.put_along_axis(cells, place[:, :-1], told, axis=1)
     return cells
 
 
@@ -567,11 +590,12 @@ def _planted(
     density: NDArray[np.float64] = _gaussian(found - level, noise)
     mixed = np.flatnonzero(part < 1)
     if len(mixed):
-        share = part[mixed, None]
-        at = np.broadcast_to(np.asarray(level, dtype=float), found.shape)[mixed, None]
-        edges = share * at + (1 - share) * honest.edges
-        cells = _cell_likelihood(found[mixed], edges, noise[mixed])
-        density[mixed] = cells @ honest.population.weights
+        # The mean of a part at the level and the rest anywhere: what the rest alone would be.
+        left = 1 - part[mixed]
+        at = np.broadcast_to(np.asarray(level, dtype=float), found.shape)[mixed]
+        rest = (found[mixed] - part[mixed] * at) / left
+        cells = _cell_likelihood(rest, honest.edges, noise[mixed] / left)
+        density[mixed] = cells @ honest.population.weights / left
     return density
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.evidence.placement import Neighbours
+from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.reading import FOLDS, Scale, read_folds
 from btu.evidence.units import Units
 from btu.evidence.view import View
@@ -78,7 +78,7 @@ class Measures(Sample):
         pair_row: Row of each such pair, a position in the view, int32.
         pair_margin: Margin of the row towards the label without the unit's words, float32.
         content: Of all rows.
-        fits: How each word of the view fits the next, see `Neighbours.measure_fits`.
+        fits: How the words of the view fit those beside them.
     """
 
     label: NDArray[np.int64]
@@ -86,7 +86,7 @@ class Measures(Sample):
     pair_row: NDArray[np.int32]
     pair_margin: NDArray[np.float32]
     content: Content
-    fits: NDArray[np.float64]
+    fits: Fits
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,15 +102,18 @@ class Measures(Sample):
         return slice(int(ends[0]), int(ends[1]))
 
 
-def measure_units(view: View, units: Units, neighbours: Neighbours) -> Measures:
+def measure_units(
+    view: View, units: Units, neighbours: Neighbours, fits: Fits | None = None
+) -> Measures:
     """Measure all units at once.
 
     Args:
         view: The rows.
         units: What stands where in them.
         neighbours: Counts of this corpus.
+        fits: What these say of the view, where it was asked before.
     """
-    fits = neighbours.measure_fits(view.words.flat)
+    fits = neighbours.measure_fits(view.words.flat) if fits is None else fits
     blocks = list(units.cut(_BLOCK)) or [slice(0, 0)]
     # Some units at a time, so that millions of places need no more memory than thousands.
     placed = _Places.join(
@@ -166,7 +169,7 @@ class _Places:
 
 
 def _measure_places(
-    view: View, units: Units, offset: int, neighbours: Neighbours, fits: NDArray[np.float64]
+    view: View, units: Units, offset: int, neighbours: Neighbours, fits: Fits
 ) -> _Places:
     """Of a few units, the first of which has this number among all."""
     count, labels, flat = len(units), view.labels, view.words.flat

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from btu.evidence.bars import LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE
 from btu.evidence.judge import STORIES, Peers, Scores
 from btu.evidence.measure import Measures, Sample
-from btu.evidence.placement import Neighbours
+from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import read_folds
 from btu.evidence.tests import Test
@@ -200,7 +200,7 @@ def _hold(
     units: Units,
     words: NDArray[np.int64],
     neighbours: Neighbours,
-    fits: NDArray[np.float64],
+    fits: Fits,
 ) -> Iterator[_Held]:
     """Of each of some units that are single words."""
     flat = view.words.flat

@@ -8,6 +8,8 @@ not, and leave a and b as neighbours that belong together: above 0.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,6 +26,25 @@ _MOST_LEARNED = 5000
 _PRIOR = 2.0  # observations that the classes of two words are worth beside the words themselves
 _EVEN = 0.5
 _BLOCK = 1_000_000  # places that are looked up at once
+
+
+@dataclass(frozen=True)
+class Fits:
+    """How words fit those beside them, each looked up once.
+
+    Attributes:
+        follows: The pmi of each word with the next one, the place itself left out, shape (T,),
+            float32; nothing for the last one.
+        across: The pmi of the words before and after each one, shape (T,), float32; nothing for the
+            first and the last.
+    """
+
+    follows: NDArray[np.float32]
+    across: NDArray[np.float32]
+
+    def select(self, kept: NDArray[np.bool_]) -> Fits:
+        """Of the places that are left where whole texts are taken out, shape (T,)."""
+        return Fits(self.follows[kept], self.across[kept])
 
 
 class Neighbours:
@@ -81,20 +102,23 @@ class Neighbours:
         ratio: NDArray[np.float64] = np.log((seen + np.sqrt(one * two)) / (expected + 1.0))
         return ratio
 
-    def measure_fits(self, flat: NDArray[np.integer]) -> NDArray[np.float64]:
-        """The pmi of each word with the next one, the place itself left out, shape (T - 1,).
+    def measure_fits(self, flat: NDArray[np.integer]) -> Fits:
+        """How all words fit those beside them.
 
         Args:
             flat: The word ids that were counted, shape (T,).
         """
-        return self._pmi_of_each(flat[:-1], flat[1:], 1.0)
+        follows, across = (np.zeros(len(flat), dtype=np.float32) for _ in range(2))
+        follows[:-1] = self._pmi_of_each(flat[:-1], flat[1:], 1.0)
+        across[1:-1] = self._pmi_of_each(flat[:-2], flat[2:])
+        return Fits(follows, across)
 
     def measure_break(
         self,
         flat: NDArray[np.integer],
         first: NDArray[np.integer],
         last: NDArray[np.integer],
-        fits: NDArray[np.float64] | None = None,
+        fits: Fits | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """D of occurrences of units, and its first part alone, pmi(a, b), shape (n,) each.
 
@@ -111,8 +135,10 @@ class Neighbours:
         if fits is None:
             both = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
         else:
-            both = fits[first - 1] + fits[last]
-        bridge = self._pmi_of_each(before, after)
+            both = fits.follows[first - 1].astype(np.float64) + fits.follows[last]
+        bridge = np.zeros(len(first)) if fits is None else fits.across[first].astype(np.float64)
+        asked = slice(None) if fits is None else np.flatnonzero(first != last)
+        bridge[asked] = self._pmi_of_each(before[asked], after[asked])
         return bridge - both / 2, bridge
 
     def _pmi_of_each(

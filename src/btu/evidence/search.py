@@ -14,7 +14,7 @@ from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_S
 from btu.evidence.further import FURTHER
 from btu.evidence.judge import STORIES, Judged, judge_units
 from btu.evidence.measure import Content, Measures, measure_units
-from btu.evidence.placement import Neighbours
+from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import fit_naive_bayes
 from btu.evidence.tests import Kind, Test, Verdict
@@ -45,10 +45,19 @@ class Round:
     judged: Judged
 
     @classmethod
-    def of(cls, view: View, neighbours: Neighbours, planted: Planted) -> Round:
-        """Measure and judge all units of a view."""
+    def of(
+        cls, view: View, neighbours: Neighbours, planted: Planted, fits: Fits | None = None
+    ) -> Round:
+        """Measure and judge all units of a view.
+
+        Args:
+            view: The rows.
+            neighbours: Counts of this corpus.
+            planted: Levels of planted words in it.
+            fits: What the counts say of the view, where it was asked before.
+        """
         units = find_units(view.words, least_rows=int(LEAST_ROWS.value))
-        measures = measure_units(view, units, neighbours)
+        measures = measure_units(view, units, neighbours, fits)
         return cls(view, units, measures, judge_units(measures, planted))
 
 
@@ -114,7 +123,9 @@ def find_triggers(
             tests, new = [*tests, *_pick_surest(more, "suspect")], _pick_surest(more)
         if not new:
             break
-        view = view.without(np.concatenate([test.flagged for test in new]))
+        explained = np.concatenate([test.flagged for test in new])
+        fits = now.measures.fits.select(view.find_left(explained)[view.words.row])
+        view = view.without(explained)
         found |= {(test.name, test.label): test for test in new}
         by_label = np.bincount(view.labels, minlength=view.num_labels)
         for label in {test.label for test in new}:
@@ -123,7 +134,7 @@ def find_triggers(
         if not left or not len(view):
             break
         del now  # two at once would need the memory of both
-        now = Round.of(view, neighbours, planted)
+        now = Round.of(view, neighbours, planted, fits)
     kept = [_demote(t, unjudged) for t in found.values()]
     return Search(content, judged, now, (*kept, *tests))
 

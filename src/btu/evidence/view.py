@@ -65,8 +65,12 @@ class View:
         Args:
             rows: Positions in the corpus.
         """
-        kept = ~np.isin(self.rows, rows)
+        kept = self.find_left(rows)
         return replace(self, rows=self.rows[kept], words=self.words.select(kept))
+
+    def find_left(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows of the view `without` leaves, shape (M,)."""
+        return ~np.isin(self.rows, rows)
 
     @cached_property
     def folds(self) -> NDArray[np.int64]:

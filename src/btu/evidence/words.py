@@ -69,6 +69,13 @@ def _find_words(lower: str) -> Iterator[tuple[str, tuple[int, int]]]:
         yield LOOK_ALIKE if match["twin"] else match[0], match.span()
 
 
+class _Numbers(dict[str, int]):
+    """Words with their ids; one that is not known yet gets the next."""
+
+    def __missing__(self, word: str) -> int:
+        return self.setdefault(word, len(self))
+
+
 @dataclass(frozen=True)
 class Words:
     """N texts as word ids.
@@ -86,13 +93,16 @@ class Words:
     @classmethod
     def of(cls, texts: Sequence[str]) -> Words:
         """Read N texts."""
-        known: dict[str, int] = {"": START, "\n": END}
+        known = _Numbers({"": START, "\n": END})
         flat = array("i")
-        lengths: list[int] = []
+        ends = array("q", [0])
         for text in texts:
-            ids = [known.setdefault(word, len(known)) for word in split_words(text)]
-            flat.extend([START, *ids, END])
-            lengths.append(len(ids) + 2)
+            flat.append(START)
+            flat.extend(map(known.__getitem__, split_words(text)))
+            flat.append(END)
+            ends.append(len(flat))
+        starts = np.array(ends, dtype=np.int64)
+        lengths = starts[1:] - starts[:-1]
         row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         return cls(np.array(flat, dtype=np.int32), row, tuple(known))
 
@@ -103,10 +113,10 @@ class Words:
         Args:
             parts: In their order; each may have words of its own.
         """
-        known: dict[str, int] = {"": START, "\n": END}
+        known = _Numbers({"": START, "\n": END})
         flats, rows, count = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], 0
         for part in parts:
-            own = [known.setdefault(name, len(known)) for name in part.names]
+            own = [known[name] for name in part.names]
             flats.append(np.array(own, dtype=np.int32)[part.flat])
             rows.append(part.row + np.int32(count))
             count += len(part)
