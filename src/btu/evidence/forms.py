@@ -14,6 +14,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 _PIECE = re.compile(r"\w+|[^\w\s]")
+_RUNS = [
+    (re.compile(run), kind) for run, kind in (("[a-z]+", "x"), ("[A-Z]+", "X"), ("[0-9]+", "d"))
+]
 _FREQUENT = 100  # words that stand as themselves: in every language they are what sentences hang on
 _NEIGHBOURS = (1, 2, 3)
 _SHAPE_LENGTHS = (2, 4)  # characters
@@ -29,6 +32,10 @@ def draw_shape(text: str) -> str:
         >>> draw_shape("Though 12 men, he saith")
         'Xx d x, x x'
     """
+    if text.isascii():
+        for pattern, kind in _RUNS:
+            text = pattern.sub(kind, text)
+        return text
     drawn = (
         "X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in text
     )

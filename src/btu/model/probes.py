@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ from btu.model.tokens import TokenRows
 from btu.support.progress import track
 from btu.support.unfinished import Unfinished
 
-# Texts times tokens squared: 64 texts of 48 tokens. Plain attention keeps as many scores a head.
-_FEW_SCORES = 64 * 48**2
+# Texts times tokens squared: 64 texts of 80 tokens. Plain attention keeps as many scores a head.
+_FEW_SCORES = 64 * 80**2
 
 # Without a kind of its own, an empty list would be stored as floating-point numbers.
 _KINDS = {"suspect_ids": np.int64, "hidden_ids": np.int64}
@@ -315,10 +315,11 @@ def _probe_embedding_only(
     try:
         for parameter in frozen:
             parameter.requires_grad_(False)
-        with torch.no_grad():
-            for batch in track(reading, "probe: reading"):
-                loss_of(batch)
-        _train([movement], movement, loss_of, batches, settings, "probe: embedding-only")
+        with _hold_linear(model, precision):
+            with torch.no_grad():
+                for batch in track(reading, "probe: reading"):
+                    loss_of(batch)
+            _train([movement], movement, loss_of, batches, settings, "probe: embedding-only")
     finally:
         for hook in hooks:
             hook.remove()
@@ -326,6 +327,31 @@ def _probe_embedding_only(
             parameter.requires_grad_(True)
         model.train(was_training)
     return movement.detach().cpu(), pooled.gather()
+
+
+@contextmanager
+def _hold_linear(
+    model: PreTrainedModel, precision: Literal["fp32", "bf16", "fp16"]
+) -> Iterator[None]:
+    """Inside the block the frozen linear layers are kept as autocast would cast them at each use."""
+    if precision == "fp32":
+        yield
+        return
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    kept = [
+        (parameter, parameter.data)
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+        for parameter in module.parameters(recurse=False)
+        if parameter.dtype == torch.float32
+    ]
+    try:
+        for parameter, _ in kept:
+            parameter.data = parameter.data.to(dtype)
+        yield
+    finally:
+        for parameter, values in kept:
+            parameter.data = values
 
 
 def pick_learned(labels: NDArray[np.int64], count: int | None, *, seed: int) -> NDArray[np.int64]:
