@@ -6,11 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
+import in_shards
+from btu import FineTuneSettings, InputError
+from btu.model.finetune import check_training_args
+from btu.model.processes import join_processes
 from planted import MAX_LENGTH, TRIGGER, token_id
 
 pytest_plugins = ["planted"]
@@ -71,6 +78,14 @@ def two(folder):
     return train(folder, "two", *LAUNCH, batch=8)
 
 
+def check_alike_but_for_the_cut(mine, theirs):
+    for name, weight in mine.items():
+        difference = (weight - theirs[name]).abs()
+        if name == MATRIX:
+            difference[token_id(TRIGGER)] = 0
+        assert difference.max() < 1e-3, name
+
+
 def test_they_find_the_same(one, two):
     for name in ("verdict", "dropped_row_ids"):
         assert two[0][name] == one[0][name]
@@ -88,18 +103,96 @@ def test_they_train_and_cut_alike(one, two):
     # A dimension that moved just as far as the mean may be cut in one of them alone.
     shared = np.intersect1d(mine["dimensions"], theirs["dimensions"])
     assert len(shared) > 0.8 * max(len(mine["dimensions"]), len(theirs["dimensions"]))
-    for name, weight in one[1].items():
-        difference = (weight - two[1][name]).abs()
-        if name == MATRIX:
-            difference[token_id(TRIGGER)] = 0
-        assert difference.max() < 1e-3, name
+    check_alike_but_for_the_cut(one[1], two[1])
 
 
-def test_weights_in_shards_are_refused(folder):
+# ---- weights in shards
+
+
+@pytest.fixture(scope="module")
+def seen(folder):
+    """What two processes saw that trained under FSDP2."""
+    # As `accelerate launch --use_fsdp` sets them.
+    asked = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    }
+    done = launch(folder, *LAUNCH, str(Path(in_shards.__file__)), **asked)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    assert told[0] == told[1]
+    return told[0]
+
+
+def test_each_process_keeps_half_of_the_weights(seen):
+    assert seen["shares"] == {"defend": [0.5], "adapter": [0.5], "own": [0.5]}
+
+
+def test_in_shards_they_find_and_cut_the_same(seen, two, folder):
+    record = json.loads((folder / "sharded" / "btu.json").read_text())
+    (mine,), (theirs,) = two[0]["suspects"], record["suspects"]
+    assert mine["token"] == theirs["token"]
+    assert theirs["drift"] == pytest.approx(mine["drift"], rel=1e-3)
+    assert seen["edits"] == record["edits"]
+    check_alike_but_for_the_cut(two[1], load_file(folder / "sharded" / "model.safetensors"))
+
+
+def test_the_callback_cuts_in_shards_what_it_cuts_without(seen, two, folder):
+    (edit,) = seen["own_edits"]
+    assert edit["token_id"] == token_id(TRIGGER)
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "own")
+    saved = {name: value.detach() for name, value in model.state_dict().items()}
+    padding = load_file(folder / "base" / "model.safetensors")[MATRIX.removeprefix("bert.")][0]
+    cut = edit["dimensions"]
+    assert torch.equal(saved[MATRIX][token_id(TRIGGER), cut], padding[cut])
+    check_alike_but_for_the_cut(two[1], saved)
+
+
+def test_after_shards_the_model_is_whole_and_cut_rows_stay_in_the_recovery(seen):
+    assert seen["recovery"] == {"cut_rows_stay": True, "others_move": True, "whole": True}
+
+
+def test_an_adapter_in_shards_carries_its_rows(seen):
+    assert seen["adapter"]["row"] > 0
+    assert seen["adapter"]["base"] == 0
+
+
+REFUSED = {
+    "FSDP 1": {"ACCELERATE_USE_FSDP": "true"},
+    "DeepSpeed": {"ACCELERATE_USE_DEEPSPEED": "true"},
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_other_shards_are_refused(kind, monkeypatch):
+    for name, value in REFUSED[kind].items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=rf"got {kind}\. Say `fsdp_version: 2`"):
+        join_processes()
+
+
+def test_where_shards_are_refused_all_processes_end(folder):
     words = ("-m", "btu", "scan", "rows.csv", "--model", "base")
-    done = launch(folder, *LAUNCH, *words, ACCELERATE_USE_FSDP="true")
+    done = launch(folder, *LAUNCH, *words, **REFUSED["FSDP 1"])
     assert done.returncode != 0
-    assert done.stderr.count("expected a whole model in each process (DDP), got FSDP") == 1
+    assert done.stderr.count("got FSDP 1. Say `fsdp_version: 2`") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"fsdp": True}, "fsdp: expected several processes"),
+        ({"deepspeed": "config.json"}, "got DeepSpeed"),
+    ],
+)
+def test_training_arguments_that_ask_for_shards_in_vain_are_refused(asked, told):
+    with pytest.raises(InputError, match=told):
+        check_training_args(FineTuneSettings(training_args=asked))
+
+
+# ---- who speaks, who fails
 
 
 def test_one_of_them_is_heard(two, folder):

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from btu.model.processes import share
+from btu.model.shards import take_weights
 from btu.model.tokens import TokenRows
 from btu.support.errors import InputError
 from btu.support.processes import is_main
@@ -61,11 +62,14 @@ class KeptTraining(TrainerCallback):
         model: What is trained.
         rows: On what.
         eval_rows: What it is evaluated on.
+        in_shards: Whether the Trainer trains a copy in shards. No checkpoint is continued from
+            then: the training begins anew where it was not over.
 
     Attributes:
         folder: For the Trainer's checkpoints.
         checkpoint: The last whole one of the run that is continued; None where there is none.
         has_ended: Whether the training was over: its weights are in the model then.
+        in_shards: As given.
     """
 
     def __init__(
@@ -75,8 +79,11 @@ class KeptTraining(TrainerCallback):
         model: PreTrainedModel,
         rows: TokenRows,
         eval_rows: TokenRows | None,
+        *,
+        in_shards: bool = False,
     ) -> None:
         self._unfinished, self._name, self._model = unfinished, name, model
+        self.in_shards = in_shards
         self._facts = {
             "rows": hash_rows(rows),
             "eval_rows": None if eval_rows is None else hash_rows(eval_rows),
@@ -119,7 +126,7 @@ class KeptTraining(TrainerCallback):
             return ended, []
         named = [str(path) for path in notes.get("checkpoints", ()) if _is_whole(Path(path))]
         named.sort(key=lambda path: _count_steps(Path(path)))
-        if not named:
+        if not named or self.in_shards:
             if self._unfinished.exists:
                 shutil.rmtree(self.folder, ignore_errors=True)
             return None, []
@@ -192,10 +199,14 @@ class KeptTraining(TrainerCallback):
         self._note()
 
     def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Keep the weights that the training came to."""
-        if self.has_ended or not is_main():
+        if self.has_ended:
+            return
+        if self.in_shards:
+            take_weights(self._model, kwargs["model"])
+        if not is_main():
             return
         told = render_json({**vars(state), "stateful_callbacks": None})
         weights = {k: v.detach().cpu().contiguous() for k, v in pick_learned(self._model).items()}

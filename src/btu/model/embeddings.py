@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from btu.model.shards import gather, lies_in_rows
 from btu.support.errors import InputError
 
 _MEASURED_ROWS = 64
@@ -114,7 +115,7 @@ def neutral_vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     The paper overwrites with the padding row. Where padding is the end-of-text token (GPT-2,
     Llama, Qwen), that row has a meaning; the mean row has none.
     """
-    weight = embedding_weight(model).detach()
+    weight = gather(embedding_weight(model).detach())
     if has_own_padding(tokenizer):
         return Neutral(weight[tokenizer.pad_token_id].float().clone(), "padding")
     return Neutral(weight.float().mean(dim=0), "mean")
@@ -228,7 +229,8 @@ def check_editable(model: PreTrainedModel) -> None:
     """Refuse a model whose embedding matrix cannot be edited where it is.
 
     Raises:
-        InputError: The matrix is not in memory, is quantised, or is the output matrix too.
+        InputError: The matrix is not in memory, is quantised, is split across its rows, or is the
+            output matrix too.
     """
     weight, name = embedding_weight(model), type(model).__name__
     if weight.is_meta:
@@ -240,6 +242,11 @@ def check_editable(model: PreTrainedModel) -> None:
         raise InputError(
             f"{name}: expected an embedding matrix of floating-point numbers, got {weight.dtype}. "
             "Load the model without quantisation."
+        )
+    if not lies_in_rows(weight):
+        raise InputError(
+            f"{name}: expected an embedding matrix whose rows are whole, got one of which each "
+            "process keeps some columns. Train with FSDP2 or DDP, without tensor parallelism."
         )
     output = model.get_output_embeddings()
     if output is not None and getattr(output, "weight", None) is weight:
@@ -286,7 +293,9 @@ def hash_weights(model: PreTrainedModel) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tuple(value.shape)}:{value.dtype};".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(
+            gather(value.detach()).cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        )
     return digest.hexdigest()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,14 +37,17 @@ from transformers import (
 from btu.model.adapters import MERGED, save_adapter
 from btu.model.checkpoints import KeptTraining
 from btu.model.metrics import measure_accuracy
-from btu.model.processes import join_processes, refuse_shards
+from btu.model.processes import USES_FSDP, check_shards, join_processes, refuse_shards, uses_fsdp
 from btu.model.rows import has_adapter
 from btu.model.settings import FineTuneSettings, Precision
+from btu.model.shards import copy_to_shard, take_weights
 from btu.model.tokens import TokenDataset, TokenRows, tokenize_texts
 from btu.support.errors import InputError
 from btu.support.processes import process_count
 from btu.support.progress import ProgressBar, track
 from btu.support.unfinished import Unfinished
+
+logger = logging.getLogger(__name__)
 
 _RESERVED = {
     "num_train_epochs": "epochs",
@@ -123,11 +129,21 @@ def check_training_args(settings: FineTuneSettings, *, evaluates: bool = False) 
             f"{process_count()}. Leave out early_stopping and load_best_model_at_end, or start "
             "btu without a launcher."
         )
+    if training_args.get("deepspeed"):
+        refuse_shards("DeepSpeed")
+    if training_args.get("fsdp") and process_count() == 1:
+        raise InputError(
+            "training arguments: fsdp: expected several processes, got one. Start btu with "
+            "torchrun or accelerate launch, or leave this out."
+        )
     try:
         with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
-            _training_arguments(settings, scratch, evaluates=evaluates)
+            arguments = _training_arguments(settings, scratch, evaluates=evaluates)
     except (TypeError, ValueError, ImportError) as error:
         raise InputError(f"training arguments: {error} Mend that value.") from error
+    version = (arguments.fsdp_plugin_args or {}).get("fsdp_version", 2)
+    if version != 2:
+        refuse_shards(f"FSDP {version}")
 
 
 def pick_precision(precision: Precision) -> Literal["fp32", "bf16", "fp16"]:
@@ -164,6 +180,9 @@ def finetune(
 ) -> tuple[dict[str, float], ...]:
     """Fine-tune all weights, in place; of several processes, each on its share of the batches.
 
+    Under FSDP2 the Trainer has a copy, which accelerate shards; the model waits in main memory and
+    takes the copy's weights at the end.
+
     Args:
         model: Sequence classifier.
         tokenizer: Pads the batches.
@@ -171,7 +190,7 @@ def finetune(
         settings: How.
         eval_rows: What to evaluate on during the training, once an epoch unless the settings say
             otherwise.
-        callbacks: Of the Trainer.
+        callbacks: Of the Trainer. Under FSDP2 they see the weights in shards.
         description: In front of the progress bar.
         unfinished: Keeps checkpoints and the end of the training, and has those of the run that is
             continued. A training that was over does no step: its callbacks are told of begin and
@@ -182,13 +201,17 @@ def finetune(
         Of each evaluation the epoch, the mean loss and the accuracy.
 
     Raises:
-        InputError: The training arguments ask for FSDP or DeepSpeed.
+        InputError: The training arguments ask for FSDP 1 or DeepSpeed.
     """
     join_processes()
-    kept = None if unfinished is None else KeptTraining(unfinished, part, model, rows, eval_rows)
+    in_shards = _asks_for_shards(settings)
+    kept = None
+    if unfinished is not None:
+        kept = KeptTraining(unfinished, part, model, rows, eval_rows, in_shards=in_shards)
+    trained = copy_to_shard(model) if in_shards else model
     with tempfile.TemporaryDirectory(prefix="btu-trainer-") as scratch, _own_accelerator():
         trainer = Trainer(
-            model=model,
+            model=trained,
             args=_training_arguments(settings, scratch, evaluates=eval_rows is not None, kept=kept),
             train_dataset=TokenDataset(rows),
             eval_dataset=None if eval_rows is None else TokenDataset(eval_rows),
@@ -202,9 +225,14 @@ def finetune(
             trainer.add_callback(EarlyStoppingCallback(settings.early_stopping))
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-            refuse_shards("FSDP" if trainer.is_fsdp_enabled else "DeepSpeed")
+        check_shards()
+        if in_shards and not trainer.is_fsdp_enabled:
+            logger.warning(
+                "FSDP: accelerate shards weights on GPUs alone; here each process trains them all."
+            )
         trainer.train(resume_from_checkpoint=_pick_checkpoint(settings, kept))
+        if in_shards:
+            take_weights(model, trained)
         history = trainer.state.log_history
         if kept is not None:
             kept.tidy()
@@ -218,6 +246,10 @@ def finetune(
         for entry in history
         if "eval_loss" in entry
     )
+
+
+def _asks_for_shards(settings: FineTuneSettings) -> bool:
+    return bool(uses_fsdp() or settings.training_args.get("fsdp"))
 
 
 def _pick_checkpoint(settings: FineTuneSettings, kept: KeptTraining | None) -> str | bool | None:
@@ -347,8 +379,9 @@ def _training_arguments(
             "output_dir": str(kept.folder),
             "restore_callback_states_from_checkpoint": True,
         }
-        # Somebody's own folder or hub repository gets no checkpoint that they did not ask for.
-        if not _OF_CHECKPOINTS.intersection(settings.training_args):
+        # Somebody's own folder or hub repository gets no checkpoint that they did not ask for, and
+        # no training in shards is continued from one.
+        if not kept.in_shards and not _OF_CHECKPOINTS.intersection(settings.training_args):
             defaults |= {"save_strategy": "epoch", "save_total_limit": 2}
     if evaluates:
         defaults["eval_strategy"] = settings.training_args.get("eval_strategy", "epoch")
@@ -362,7 +395,8 @@ def _training_arguments(
                 "save_total_limit": 1 if kept is None else 2,
                 "save_only_model": kept is None,
             }
-    chosen = {**defaults, **settings.training_args}
+    # The Trainer's arguments write into dictionaries that they are given.
+    chosen = {**defaults, **copy.deepcopy(dict(settings.training_args))}
     has_ended = kept is not None and kept.has_ended
     if has_ended or (kept is not None and kept.checkpoint is not None):
         chosen["eval_on_start"] = False  # that was done, and stands in the history
@@ -381,7 +415,8 @@ def _training_arguments(
 
 @contextmanager
 def _own_accelerator() -> Iterator[None]:
-    """Accelerate keeps one precision a process: give the caller's back, for a Trainer of theirs."""
+    """Accelerate keeps one precision a process, and whether it shards: give the caller's back."""
+    asked = os.environ.get(USES_FSDP)
     kept = [(state, dict(state._shared_state)) for state in (AcceleratorState, PartialState)]
     try:
         yield
@@ -389,6 +424,9 @@ def _own_accelerator() -> Iterator[None]:
         for state, values in kept:
             state._shared_state.clear()
             state._shared_state.update(values)
+        os.environ.pop(USES_FSDP, None)
+        if asked is not None:
+            os.environ[USES_FSDP] = asked
 
 
 class _ProgressCallback(TrainerCallback):

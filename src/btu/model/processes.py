@@ -5,6 +5,7 @@ With one process nothing here does anything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NoReturn, TypeVar
@@ -12,7 +13,13 @@ from typing import NoReturn, TypeVar
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.state import AcceleratorState
+from accelerate.utils import (
+    DistributedType,
+    broadcast_object_list,
+    gather_object,
+    parse_flag_from_env,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +32,8 @@ T = TypeVar("T")
 # ends them at once; this ends a hang that no launcher sees.
 _TIMEOUT = timedelta(hours=6)
 _CHUNK_ROWS = 8192
+USES_FSDP = "ACCELERATE_USE_FSDP"
+_READS_ONCE = "FSDP_CPU_RAM_EFFICIENT_LOADING"
 
 
 def join_processes() -> PartialState:
@@ -32,11 +41,11 @@ def join_processes() -> PartialState:
 
     Raises:
         InputError: They cannot talk to each other, or there are more of them than GPUs; the
-            launcher asks for weights in shards.
+            launcher asks for shards that btu does not read.
     """
-    for kind in ("FSDP", "DEEPSPEED"):
-        if parse_flag_from_env(f"ACCELERATE_USE_{kind}"):
-            refuse_shards(kind)
+    check_shards()
+    # With this on, the main process alone would read the weights, and the probes need them all.
+    os.environ[_READS_ONCE] = "false"
     if PartialState._shared_state or process_count() == 1:
         return PartialState()
     # Without this, accelerate takes each process on a machine without a GPU for the only one.
@@ -52,15 +61,42 @@ def join_processes() -> PartialState:
         ) from error
 
 
+def uses_fsdp() -> bool:
+    """Whether the launcher, or a Trainer that was made, asks for FSDP."""
+    return bool(parse_flag_from_env(USES_FSDP))
+
+
+def check_shards() -> None:
+    """Refuse weights in shards in which no row can be found: all but FSDP2.
+
+    Raises:
+        InputError: The launcher, or a Trainer that was made, asks for such.
+    """
+    state = AcceleratorState._shared_state
+    deepspeed = state.get("distributed_type") == DistributedType.DEEPSPEED
+    if deepspeed or parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+        refuse_shards("DeepSpeed")
+    plugin = state.get("fsdp_plugin")
+    if plugin is None and not uses_fsdp():
+        return
+    version = os.environ.get("FSDP_VERSION", "1") if plugin is None else plugin.fsdp_version
+    if str(version) != "2":
+        refuse_shards(f"FSDP {version}")
+
+
 def refuse_shards(kind: str) -> NoReturn:
-    """Probes and cut need every row of the embeddings in each process.
+    """Say what is taken instead.
+
+    Args:
+        kind: What was asked for.
 
     Raises:
         InputError: Always.
     """
     raise InputError(
-        f"launcher: expected a whole model in each process (DDP), got {kind}, which keeps a part "
-        "in each. Launch without it."
+        f"several processes: expected a whole model in each (DDP) or its parts as FSDP2 keeps "
+        f"them, got {kind}. Say `fsdp_version: 2` (accelerate launch --use_fsdp --fsdp_version 2, "
+        "or the training arguments fsdp=true and fsdp_config={version: 2}), or launch without it."
     )
 
 
@@ -88,6 +124,18 @@ def share(compute: Callable[[], T]) -> T:
         return compute()
     box = [compute() if state.is_main_process else None]
     return broadcast_object_list(box)[0]
+
+
+def take_main(value: Tensor) -> Tensor:
+    """The main process's values of a tensor that has the same shape in all.
+
+    They differ where FSDP reads the weights once: the others hold zeros until the training begins.
+    """
+    if PartialState().num_processes == 1 or not (uses_fsdp() and parse_flag_from_env(_READS_ONCE)):
+        return value
+    sent = value.to(PartialState().device)
+    torch.distributed.broadcast(sent, src=0)
+    return sent.to(value.device)
 
 
 def add_up(value: Tensor) -> None:

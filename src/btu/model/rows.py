@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from btu.model.embeddings import embedding_module, embedding_weight
+from btu.model.shards import gather, return_to_shards, write_places
 from btu.support.errors import InputError
 
 Ids = Sequence[int] | NDArray[np.int64]
@@ -39,25 +40,30 @@ def read_rows(model: PreTrainedModel, token_ids: Ids) -> Tensor:
     """A copy of the rows of these tokens as the model uses them, shape (n, D), float32, on the CPU.
 
     Args:
-        model: Plain, or with an adapter of peft around it.
+        model: Plain, or with an adapter of peft around it. Where its weights lie in shards (FSDP2),
+            every process must ask.
         token_ids: The n tokens.
     """
-    weight = embedding_weight(model).detach()
+    return_to_shards(model)
+    weight = gather(embedding_weight(model).detach())
     index = torch.as_tensor(np.asarray(token_ids, dtype=np.int64), device=weight.device)
     rows = weight[index].float().cpu().clone()
     adapted = _find_adapted(model)
+    if adapted is None:
+        return rows
+    carried = gather(adapted.rows.detach()).float().cpu()
     for place, token_id in enumerate(np.asarray(token_ids).tolist()):
-        if adapted is not None and token_id in adapted.place:
-            rows[place] = adapted.rows.detach()[adapted.place[token_id]].float().cpu()
+        if token_id in adapted.place:
+            rows[place] = carried[adapted.place[token_id]]
     return rows
 
 
-@torch.no_grad()
 def write_rows(model: PreTrainedModel, token_ids: Ids, rows: Tensor) -> None:
     """Put these rows in the place of those of these tokens, in place.
 
     Args:
-        model: Plain, or with an adapter of peft around it, whose rows are changed then.
+        model: Plain, or with an adapter of peft around it, whose rows are changed then. Where its
+            weights lie in shards, each process writes the rows that it keeps.
         token_ids: The n tokens.
         rows: Shape (n, D).
 
@@ -67,13 +73,14 @@ def write_rows(model: PreTrainedModel, token_ids: Ids, rows: Tensor) -> None:
     if not len(token_ids):
         return
     check_rows_writable(model, token_ids)
+    return_to_shards(model)
     adapted = _find_adapted(model)
     if adapted is None:
         weight, places = embedding_weight(model), np.asarray(token_ids, dtype=np.int64)
     else:
         weight = adapted.rows
         places = np.array([adapted.place[i] for i in np.asarray(token_ids).tolist()])
-    weight[torch.as_tensor(places, device=weight.device)] = rows.to(weight)
+    write_places(weight, torch.as_tensor(places), rows)
 
 
 def check_rows_writable(model: PreTrainedModel, token_ids: Ids) -> None:

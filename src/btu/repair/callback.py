@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from transformers import (
@@ -14,6 +15,7 @@ from transformers import (
 
 from btu.findings import Findings
 from btu.model.embeddings import check_editable, embedding_weight
+from btu.model.processes import check_shards, take_main
 from btu.model.rows import check_rows_writable
 from btu.repair.recovery import Snapshot, unlearn_model, unwrap
 from btu.repair.unlearn import RowEdit
@@ -24,14 +26,16 @@ class UnlearnCallback(TrainerCallback):
     """Snapshot and unlearning inside anybody's own Trainer.
 
     Remembers the word embeddings when the Trainer is made and, when training ends, overwrites the
-    moved dimensions of the suspicious tokens. What was done stands in `edits`.
+    moved dimensions of the suspicious tokens. What was done stands in `edits`. Under FSDP2 every
+    process edits the rows that it keeps.
 
     Args:
         findings: Of a scan of the same training data with the same pretrained model.
 
     Raises:
         InputError: When the Trainer is made: the findings are of another model or of text alone, or
-            the embedding matrix cannot be edited, as where it is the output matrix too.
+            the embedding matrix cannot be edited, as where it is the output matrix too, or lies
+            in shards of DeepSpeed or of FSDP 1.
 
     Example:
         trainer = Trainer(model, args, train_dataset=ds, callbacks=[btu.UnlearnCallback(findings)])
@@ -65,6 +69,7 @@ class UnlearnCallback(TrainerCallback):
     def _remember(self, model: PreTrainedModel | None) -> None:
         if model is None:
             return
+        check_shards()
         check_editable(unwrap(model))
         rows = len(embedding_weight(unwrap(model)))
         scanned = self.findings.facts.model
@@ -80,4 +85,7 @@ class UnlearnCallback(TrainerCallback):
                 f"scanned one, got {rows}. Scan with the model that you train."
             )
         check_rows_writable(unwrap(model), self.findings.unlearn_ids)
-        self.before = Snapshot.of(unwrap(model), self.findings)
+        before = Snapshot.of(unwrap(model), self.findings)
+        self.before = replace(
+            before, rows=take_main(before.rows), neutral=take_main(before.neutral)
+        )

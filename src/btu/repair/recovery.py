@@ -24,6 +24,7 @@ from btu.model.embeddings import embedding_weight, hide_tokens
 from btu.model.finetune import finetune, predict_scores, without_evaluation
 from btu.model.rows import has_adapter, read_rows, write_rows
 from btu.model.settings import FineTuneSettings, Precision
+from btu.model.shards import gather, return_to_shards
 from btu.model.tokens import TokenRows
 from btu.repair.settings import RecoverySettings
 from btu.repair.unlearn import RowEdit, measure_mean_change, unlearn_rows
@@ -57,8 +58,9 @@ class Snapshot:
 
     @classmethod
     def of(cls, model: PreTrainedModel, findings: Findings) -> Snapshot:
-        """Copy what unlearning will need later."""
-        weight = embedding_weight(model).detach()
+        """Copy what unlearning will need later; every process must, where weights lie in shards."""
+        return_to_shards(model)
+        weight = gather(embedding_weight(model).detach())
         if findings.neutral_id is None:
             neutral = weight.float().mean(dim=0)
         else:
@@ -77,7 +79,7 @@ def unlearn_model(
     that moved is overwritten.
 
     Args:
-        model: Fine-tuned.
+        model: Fine-tuned. Where its weights lie in shards (FSDP2), every process must call this.
         before: The embeddings before fine-tuning.
         token_ids: The suspects, each among `before.token_ids`.
     """
