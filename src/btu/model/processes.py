@@ -44,8 +44,9 @@ def join_processes() -> PartialState:
             launcher asks for shards that btu does not read.
     """
     check_shards()
-    # With this on, the main process alone would read the weights, and the probes need them all.
-    os.environ[_READS_ONCE] = "false"
+    if uses_fsdp():
+        # With this on, the main process alone would read the weights; the probes need them all.
+        os.environ[_READS_ONCE] = "false"
     if PartialState._shared_state or process_count() == 1:
         return PartialState()
     # Without this, accelerate takes each process on a machine without a GPU for the only one.
