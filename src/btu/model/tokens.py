@@ -243,8 +243,7 @@ def tokenize_texts(
         max_length: Longer rows are cut, in tokens.
         labels: Label ids, shape (N,); 0 where they are not known.
     """
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
+    ids, types, lengths = [], [], []
     for start in track(range(0, len(texts), _CHUNK_ROWS), "tokenising"):
         rows = slice(start, start + _CHUNK_ROWS)
         encoded = tokenizer(
@@ -254,14 +253,16 @@ def tokenize_texts(
             max_length=max_length,
             return_attention_mask=False,
         )
-        ids += encoded["input_ids"]
-        types += encoded.get("token_type_ids", []) if text_pairs is not None else []
-    lengths = [len(row) for row in ids]
+        # Lists of numbers take ten times the memory: no more than those of one chunk are kept.
+        ids.append(_flatten(encoded["input_ids"]))
+        lengths += [len(row) for row in encoded["input_ids"]]
+        if text_pairs is not None and "token_type_ids" in encoded:
+            types.append(_flatten(encoded["token_type_ids"]))
     return TokenRows(
-        token_ids=_flatten(ids, sum(lengths)),
+        token_ids=np.concatenate([*ids, _flatten([])]),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=np.zeros(len(texts), dtype=np.int64) if labels is None else labels,
-        type_ids=_flatten(types, sum(lengths)) if types else None,
+        type_ids=np.concatenate(types) if types else None,
     )
 
 
@@ -324,8 +325,8 @@ def find_spans(
     return tuple(spans[0]), tuple(spans[1])
 
 
-def _flatten(rows: list[list[int]], total: int) -> NDArray[np.int32]:
-    return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=total)
+def _flatten(rows: list[list[int]]) -> NDArray[np.int32]:
+    return np.fromiter(chain.from_iterable(rows), dtype=np.int32)
 
 
 def _check_not_empty(rows: TokenRows, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> None:
