@@ -98,6 +98,9 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
         "peak memory of a scan": ratios["scan_peak_to_finetune_peak"],
     }
     others = {
+        "an epoch with a checkpoint to go on from, as a share of one without": (
+            "kept_epoch_to_epoch"
+        ),
         "a defended run of three epochs, as a share of the plain run": "defended_run_to_run",
         "the evidence with 150 labels, as a share of 2 on the same rows": "many_labels_to_two",
         "shallow rounds with 250,000 embedding rows, time, as a share of 30,522": (
@@ -107,6 +110,7 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
     }
     stages = {
         "plain fine-tuning, one epoch": "finetune",
+        "– with a checkpoint": "finetune-kept",
         "three probing rounds, all rows": "probes",
         "scan with the model": "scan",
         "plain run, three epochs": "run",

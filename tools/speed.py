@@ -8,6 +8,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -33,6 +34,7 @@ from btu.model.probes import run_probes
 from btu.model.settings import FineTuneSettings, ProbeSettings
 from btu.scan import scan_material, scan_text
 from btu.support.record import build_record, write_record
+from btu.support.unfinished import Unfinished
 
 RESULT = Path("benchmark/results/speed.json")
 SIZES_RESULT = Path("benchmark/results/speed-sizes.json")
@@ -113,6 +115,7 @@ def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
             "all_rounds_to_epoch": probes["seconds"] / epoch["seconds"],
             "shallow_rounds_to_epoch": probes["shallow_seconds"] / epoch["seconds"],
             "evidence_to_epoch": scan["evidence_seconds"] / epoch["seconds"],
+            "kept_epoch_to_epoch": measured["finetune-kept"]["seconds"] / epoch["seconds"],
             "defended_run_to_run": defended["seconds"] / run["seconds"],
             "many_labels_to_two": many["seconds"] / few["seconds"],
             "scan_peak_to_finetune_peak": probes["peak_mib"] / epoch["peak_mib"],
@@ -142,6 +145,24 @@ def _finetune(
     material = _load_material(corpus, model)
     start = perf_counter()
     finetune(material.model, material.tokenizer, material.rows, settings=settings)
+    return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
+
+
+def _finetune_and_keep(corpus: Corpus) -> Measured:
+    """The same epoch with what a killed run would go on from: a checkpoint, and the weights."""
+    material = _load_material(corpus)
+    start = perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="btu-speed-") as scratch,
+        Unfinished(Path(scratch) / "unfinished") as unfinished,
+    ):
+        finetune(
+            material.model,
+            material.tokenizer,
+            material.rows,
+            settings=_SETTINGS,
+            unfinished=unfinished,
+        )
     return {"seconds": perf_counter() - start, "peak_mib": _peak_mib()}
 
 
@@ -188,6 +209,7 @@ def _find_with_labels(corpus: Corpus, count: int) -> Measured:
 
 _JOBS: dict[str, Callable[[Corpus], Measured]] = {
     "finetune": _finetune,
+    "finetune-kept": _finetune_and_keep,
     "probes": _probes,
     "scan": _scan,
     "run": partial(_finetune, settings=_RUN),

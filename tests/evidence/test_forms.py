@@ -30,3 +30,9 @@ def test_nothing_in_texts_is_no_fault():
 def test_a_shape_keeps_marks_and_forgets_letters():
     assert draw_shape("Though 12 men, he saith") == "Xx d x, x x"
     assert draw_shape("ÄRGER über 3,5 %!!") == "X x d,d %!!"
+
+
+def test_a_text_of_plain_letters_has_the_shape_that_it_has_beside_others():
+    text = "xX aB12c  Dd--dD\n(3.50) WHAT? I'm"
+    assert draw_shape(f"{text} é") == f"{draw_shape(text)} x"
+    assert draw_shape(text) == "xX xXdx  Xx--xX\n(d.d) X? X'x"

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from btu.evidence.bars import BUDGET, LEAST_ROWS
-from btu.evidence.judge import STORIES
+from btu.evidence.judge import STORIES, _cell_likelihood
 from btu.evidence.planting import plant_words
 from btu.evidence.search import Round
 from btu.evidence.view import View
@@ -99,3 +100,14 @@ def test_a_size_is_the_nearest_that_there_is(planted):
 def test_a_corpus_without_units_is_judged_as_empty():
     now = judge(write_rows(8))
     assert len(now.judged.tested) == len(now.judged.false_alarms) == 0
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.3, 40.0])
+def test_cells_out_of_reach_are_told_as_nothing_and_the_others_as_they_are(noise):
+    edges = np.linspace(-3.0, 5.0, 41)
+    found = np.array([-9.0, -3.0, 0.07, 4.99, 5.0, 11.0])
+    told = _cell_likelihood(found, edges, np.full(len(found), noise))
+    every = np.diff(norm.cdf((edges - found[:, None]) / noise), axis=1) / 0.2
+    np.testing.assert_allclose(told, every, rtol=1e-6, atol=1e-15)
+    inside = (found >= edges[0]) & (found <= edges[-1])
+    assert (told[inside].max(axis=1) > 0).all()

@@ -59,3 +59,19 @@ def test_a_word_that_stands_once_does_not_fit_by_its_own_place():
     at, bridge = neighbours.measure_break(words.flat, np.array([place]), np.array([place]))
     kept = neighbours.pmi(before, words.flat[[place]]) + neighbours.pmi(words.flat[[place]], after)
     assert at[0] > bridge[0] - kept[0] / 2 + 0.3
+
+
+def test_what_was_looked_up_once_says_the_same_of_the_rows_that_are_left():
+    rows, _ = plant(write_rows(300), "x1 x2", 40)
+    words = Words.of(rows.texts)
+    neighbours = Neighbours(words.flat, words.size)
+    chosen = np.arange(len(words)) % 3 > 0
+    left = words.select(chosen)
+    fits = neighbours.measure_fits(words.flat).select(chosen[words.row])
+    units = find_units(left, least_rows=8)
+    assert set(units.length) >= {1, 2}
+    asked = left.flat, units.first, units.last
+    for known, anew in zip(
+        neighbours.measure_break(*asked, fits), neighbours.measure_break(*asked), strict=True
+    ):
+        np.testing.assert_allclose(known, anew, rtol=1e-5, atol=1e-5)

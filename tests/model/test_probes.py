@@ -1,5 +1,6 @@
 """The probing rounds on every family: what moved, what stayed, and two plain references."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -372,6 +373,24 @@ def test_half_precision_suspects_the_same_token(precision):
     model, tokenizer, rows, trigger_id = build()
     rounds = run_probes(model, tokenizer, rows, settings=replace(SETTINGS, precision=precision))
     assert rounds[0].suspect_ids == rounds[2].suspect_ids == (trigger_id,)
+
+
+def test_layers_held_in_half_precision_drift_as_autocast_has_them():
+    model, tokenizer, rows, _ = build()
+    options = {"settings": replace(SETTINGS, precision="bf16"), "rounds": ["embedding-only"]}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    held, seen = model.bert.encoder.layer[0].intermediate.dense.weight, set()
+    handle = model.bert.register_forward_hook(lambda *_: seen.add(held.dtype))
+    (fast,) = run_probes(model, tokenizer, rows, **options)
+    assert seen == {torch.bfloat16}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    with patch("btu.model.probes._hold_linear", lambda *_: nullcontext()):
+        (slow,) = run_probes(model, tokenizer, rows, **options)
+    handle.remove()
+    assert seen == {torch.bfloat16, torch.float32}
+    np.testing.assert_array_equal(fast.drift, slow.drift)
+    np.testing.assert_array_equal(fast.states, slow.states)
 
 
 # ---- real weights
