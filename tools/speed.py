@@ -156,6 +156,7 @@ def _finetune_and_keep(corpus: Corpus) -> Measured:
         tempfile.TemporaryDirectory(prefix="btu-speed-") as scratch,
         Unfinished(Path(scratch) / "unfinished") as unfinished,
     ):
+        unfinished.begin("defence", {})
         finetune(
             material.model,
             material.tokenizer,

@@ -173,13 +173,6 @@ def test_other_shards_are_refused(kind, monkeypatch):
         join_processes()
 
 
-def test_where_shards_are_refused_all_processes_end(folder):
-    words = ("-m", "btu", "scan", "rows.csv", "--model", "base")
-    done = launch(folder, *LAUNCH, *words, **REFUSED["FSDP 1"])
-    assert done.returncode != 0
-    assert done.stderr.count("got FSDP 1. Say `fsdp_version: 2`") == 1
-
-
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
