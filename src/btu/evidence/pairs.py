@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, triu
 
 from btu.evidence.bars import LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE
 from btu.evidence.judge import STORIES, Peers, Scores
@@ -222,29 +222,38 @@ def _count_pairs(
     left, right = np.nonzero(np.triu(both >= LEAST_ROWS.value, 1))
     rows = both[left, right].astype(np.float64)
     alone = np.diag(both).astype(np.float64)
+    place = np.full(both.shape, -1, dtype=np.int32)
+    place[left, right] = np.arange(len(left))
     share = np.bincount(labels, minlength=num_labels) / max(1, len(labels))
     lift = np.full(len(rows), -np.inf)
     label, labelled = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
     lead = np.zeros(len(rows))
-    counted, others = np.flatnonzero(share), both.copy()
+    counted, rest, rest_alone = np.flatnonzero(share), rows.copy(), alone.copy()
     for k in counted.tolist():
         if k == counted[-1]:
-            own = others
+            at, found, single = np.arange(len(rows)), rest, rest_alone
         else:
+            # Pairs that no row of the label holds go with another one.
             part = held[labels == k]
-            own = np.asarray((part.T @ part).todense(), dtype=np.float32)
-            others -= own
-        found, single = own[left, right].astype(np.float64), np.diag(own).astype(np.float64)
-        now = (found - rows * share[k]) / np.sqrt(rows * share[k] * (1 - share[k]) + _LEAST)
-        better = now > lift
+            own = triu(part.T @ part, 1, format="coo")
+            at = place[own.row, own.col]
+            at, found = at[at >= 0], own.data[at >= 0].astype(np.float64)
+            single = np.asarray(part.sum(axis=0), dtype=np.float64).ravel()
+            rest[at] -= found
+            rest_alone -= single
+        held_by = rows[at]
+        now = (found - held_by * share[k]) / np.sqrt(held_by * share[k] * (1 - share[k]) + _LEAST)
         # What each word does where the other is not.
         rates = [
-            (single[side] - found + share[k]) / (alone[side] - rows + 1) for side in (left, right)
+            (single[side[at]] - found + share[k]) / (alone[side[at]] - held_by + 1)
+            for side in (left, right)
         ]
         expected = np.clip(np.maximum(share[k], np.maximum(*rates)), 0, 1)
-        leads = (found - rows * expected) / np.sqrt(rows * expected * (1 - expected) + 1)
-        lift, lead = np.where(better, now, lift), np.where(better, leads, lead)
-        label, labelled = np.where(better, k, label), np.where(better, found, labelled)
+        leads = (found - held_by * expected) / np.sqrt(held_by * expected * (1 - expected) + 1)
+        better = now > lift[at]
+        at = at[better]
+        lift[at], lead[at] = now[better], leads[better]
+        label[at], labelled[at] = k, found[better]
     kept = labelled >= LEAST_ROWS.value
     return _Pairs(
         left[kept],

@@ -32,8 +32,8 @@ from btu.model.tokens import TokenRows
 from btu.support.progress import track
 from btu.support.unfinished import Unfinished
 
-# Texts times tokens squared: 64 texts of 80 tokens. Plain attention keeps as many scores a head.
-_FEW_SCORES = 64 * 80**2
+# Texts times tokens squared: 64 texts of 48 tokens. Plain attention keeps as many scores a head.
+_FEW_SCORES = 64 * 48**2
 
 # Without a kind of its own, an empty list would be stored as floating-point numbers.
 _KINDS = {"suspect_ids": np.int64, "hidden_ids": np.int64}
@@ -333,7 +333,7 @@ def _probe_embedding_only(
 def _hold_linear(
     model: PreTrainedModel, precision: Literal["fp32", "bf16", "fp16"]
 ) -> Iterator[None]:
-    """Inside the block the frozen linear layers are kept as autocast would cast them at each use."""
+    """Inside the block the frozen linear layers are as autocast would cast them at each use."""
     if precision == "fp32":
         yield
         return
