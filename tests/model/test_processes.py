@@ -160,7 +160,7 @@ def test_an_adapter_in_shards_carries_its_rows(seen):
 
 
 REFUSED = {
-    "FSDP 1": {"ACCELERATE_USE_FSDP": "true"},
+    "FSDP 1": {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"},
     "DeepSpeed": {"ACCELERATE_USE_DEEPSPEED": "true"},
 }
 
@@ -171,6 +171,13 @@ def test_other_shards_are_refused(kind, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=rf"got {kind}\. Say `fsdp_version: 2`"):
         join_processes()
+
+
+def test_the_flag_that_a_trainer_leaves_refuses_nothing(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.delenv("FSDP_VERSION", raising=False)
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
+    assert join_processes().num_processes == 1
 
 
 @pytest.mark.parametrize(

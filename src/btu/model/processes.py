@@ -43,7 +43,7 @@ def join_processes() -> PartialState:
         InputError: They cannot talk to each other, or there are more of them than GPUs; the
             launcher asks for shards that btu does not read.
     """
-    check_shards()
+    _check_launch()
     if uses_fsdp():
         # With this on, the main process alone would read the weights; the probes need them all.
         os.environ[_READS_ONCE] = "false"
@@ -71,17 +71,23 @@ def check_shards() -> None:
     """Refuse weights in shards in which no row can be found: all but FSDP2.
 
     Raises:
-        InputError: The launcher, or a Trainer that was made, asks for such.
+        InputError: A Trainer that was made has such.
     """
     state = AcceleratorState._shared_state
-    deepspeed = state.get("distributed_type") == DistributedType.DEEPSPEED
-    if deepspeed or parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+    if state.get("distributed_type") == DistributedType.DEEPSPEED:
         refuse_shards("DeepSpeed")
     plugin = state.get("fsdp_plugin")
-    if plugin is None and not uses_fsdp():
-        return
-    version = os.environ.get("FSDP_VERSION", "1") if plugin is None else plugin.fsdp_version
-    if str(version) != "2":
+    if plugin is not None and plugin.fsdp_version != 2:
+        refuse_shards(f"FSDP {plugin.fsdp_version}")
+
+
+def _check_launch() -> None:
+    """The same of what the launcher asks for."""
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+        refuse_shards("DeepSpeed")
+    # The launcher says the version; a Trainer sets the flag alone.
+    version = os.environ.get("FSDP_VERSION", "2")
+    if uses_fsdp() and version != "2":
         refuse_shards(f"FSDP {version}")
 
 
