@@ -96,6 +96,7 @@ def render_speed_block(result: Mapping[str, Any]) -> str:
             "all_rounds_to_epoch"
         ],
         "peak memory of a scan": ratios["scan_peak_to_finetune_peak"],
+        "– of probing rounds that learn from all rows": ratios["all_rounds_peak_to_finetune_peak"],
     }
     others = {
         "an epoch with a checkpoint to go on from, as a share of one without": (

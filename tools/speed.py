@@ -118,7 +118,8 @@ def build_result(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
             "kept_epoch_to_epoch": measured["finetune-kept"]["seconds"] / epoch["seconds"],
             "defended_run_to_run": defended["seconds"] / run["seconds"],
             "many_labels_to_two": many["seconds"] / few["seconds"],
-            "scan_peak_to_finetune_peak": probes["peak_mib"] / epoch["peak_mib"],
+            "scan_peak_to_finetune_peak": scan["peak_mib"] / epoch["peak_mib"],
+            "all_rounds_peak_to_finetune_peak": probes["peak_mib"] / epoch["peak_mib"],
             "large_vocabulary_to_usual_shallow_seconds": large["shallow_seconds"]
             / probes["shallow_seconds"],
             "large_vocabulary_to_usual_shallow_mib": large["shallow_mib"] / probes["shallow_mib"],

@@ -162,8 +162,13 @@ def pick_precision(precision: Precision) -> Literal["fp32", "bf16", "fp16"]:
 
 def autocast(precision: Literal["fp32", "bf16", "fp16"]) -> torch.autocast:
     """The autocast block that goes with a precision, on accelerate's device."""
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(PartialState().device.type, dtype=dtype, enabled=precision != "fp32")
+    kind, dtype = PartialState().device.type, half_type(precision)
+    return torch.autocast(kind, dtype=dtype, enabled=precision != "fp32")
+
+
+def half_type(precision: Literal["fp32", "bf16", "fp16"]) -> torch.dtype:
+    """The numbers of 16 bits that go with a precision."""
+    return torch.float16 if precision == "fp16" else torch.bfloat16
 
 
 def finetune(

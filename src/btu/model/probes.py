@@ -25,7 +25,7 @@ from btu.model.embeddings import (
     embedding_weight,
     protected_token_ids,
 )
-from btu.model.finetune import autocast, pick_precision
+from btu.model.finetune import autocast, half_type, pick_precision
 from btu.model.processes import add_up, add_up_rows, own_part, share
 from btu.model.settings import ProbeSettings
 from btu.model.tokens import TokenRows
@@ -333,11 +333,13 @@ def _probe_embedding_only(
 def _hold_linear(
     model: PreTrainedModel, precision: Literal["fp32", "bf16", "fp16"]
 ) -> Iterator[None]:
-    """Inside the block the frozen linear layers are as autocast would cast them at each use."""
-    if precision == "fp32":
+    """Inside the block the frozen linear layers are as autocast would cast them at each use.
+
+    On a CPU alone: elsewhere casting takes little time, and memory is dear.
+    """
+    if precision == "fp32" or PartialState().device.type != "cpu":
         yield
         return
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     kept = [
         (parameter, parameter.data)
         for module in model.modules()
@@ -347,7 +349,7 @@ def _hold_linear(
     ]
     try:
         for parameter, _ in kept:
-            parameter.data = parameter.data.to(dtype)
+            parameter.data = parameter.data.to(half_type(precision))
         yield
     finally:
         for parameter, values in kept:
