@@ -15,7 +15,7 @@ from btu.evidence.units import Units
 from btu.evidence.view import View
 from btu.evidence.words import END, START
 
-_BLOCK = 2_000_000  # places that are measured at once
+_BLOCK = 500_000  # places that are measured at once
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,19 @@ def measure_units(
     count, label = len(units), placed.label
     content, said = _read(view, units, label)
     pair_unit, pair_row = placed.pair_unit, placed.pair_row
-    root = np.sqrt(np.maximum(view.words.lengths, 1))
-    own: NDArray[np.float64] = said[view.folds[pair_row], pair_unit] / root[pair_row]
-    margin: NDArray[np.float64] = content.margins[pair_row, label[pair_unit]] - own
     labelled = np.bincount(pair_unit, minlength=count)
+    starts = np.concatenate([[0], np.cumsum(labelled)])
+    root = np.sqrt(np.maximum(view.words.lengths, 1))
+    margin, mean = np.zeros(len(pair_unit), dtype=np.float32), np.zeros(count)
+    for block in blocks:
+        pairs = slice(starts[block.start], starts[block.stop])
+        unit, row = pair_unit[pairs], pair_row[pairs]
+        told = content.margins[row, label[unit]] - said[view.folds[row], unit] / root[row]
+        margin[pairs] = told
+        total = np.bincount(unit - block.start, told, minlength=block.stop - block.start)
+        mean[block] = total / np.maximum(labelled[block], 1)
     gap = content.gap[label]
-    share = (content.scale.own[label] - _mean(pair_unit, margin, count)) / gap
+    share = (content.scale.own[label] - mean) / gap
     spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
     return Measures(
         rows=placed.rows,
@@ -136,14 +143,14 @@ def measure_units(
         base=view.shares[label],
         placed=placed.placed,
         bridged=placed.bridged,
-        places=np.bincount(units.unit, minlength=count),
+        places=np.diff(units.starts),
         starts=placed.starts,
         ends=placed.ends,
         share=share,
         spread=np.maximum(spread, 1e-6),
         pair_unit=pair_unit,
         pair_row=pair_row,
-        pair_margin=margin.astype(np.float32),
+        pair_margin=margin,
         content=content,
         fits=fits,
     )
@@ -173,7 +180,8 @@ def _measure_places(
 ) -> _Places:
     """Of a few units, the first of which has this number among all."""
     count, labels, flat = len(units), view.labels, view.words.flat
-    breaks, bridges = neighbours.measure_break(flat, units.first, units.last, fits)
+    last, places = units.last, np.maximum(np.diff(units.starts), 1)
+    breaks, bridges = neighbours.measure_break(flat, units.first, last, fits)
     row = view.words.row[units.first]
     # The places of a unit ascend: those of one row stand one after the other.
     is_new = np.ones(len(row), dtype=bool)
@@ -192,10 +200,10 @@ def _measure_places(
     return _Places(
         rows=held,
         label=label,
-        placed=_mean(units.unit, breaks, count),
-        bridged=_mean(units.unit, bridges, count),
+        placed=np.bincount(units.unit, breaks, minlength=count) / places,
+        bridged=np.bincount(units.unit, bridges, minlength=count) / places,
         starts=np.bincount(units.unit[flat[units.first - 1] == START], minlength=count),
-        ends=np.bincount(units.unit[flat[units.last + 1] == END], minlength=count),
+        ends=np.bincount(units.unit[flat[last + 1] == END], minlength=count),
         pair_unit=pair_unit[is_labelled] + np.int32(offset),
         pair_row=pair_row[is_labelled],
     )
@@ -226,11 +234,3 @@ def _read(
     chance = np.sqrt(scale.own_spread**2 / count + scale.others_spread**2 / left)
     gap = np.maximum(scale.own - scale.others, np.maximum(chance, 1e-6))
     return Content(margins, scale, gap), said
-
-
-def _mean(
-    index: NDArray[np.integer], values: NDArray[np.floating], count: int
-) -> NDArray[np.float64]:
-    total = np.bincount(index, values, minlength=count)
-    mean: NDArray[np.float64] = total / np.maximum(np.bincount(index, minlength=count), 1)
-    return mean

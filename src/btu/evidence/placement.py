@@ -57,18 +57,21 @@ class Neighbours:
 
     def __init__(self, flat: NDArray[np.integer], size: int) -> None:
         inside = flat[:-1] != END
-        a, b = flat[:-1][inside].astype(np.int64), flat[1:][inside].astype(np.int64)
-        self._size, self._total = size, float(max(1, len(a)))
-        self._class = group_words(a, b, size)
+        keys = flat[:-1][inside].astype(np.int64)
+        keys *= size
+        keys += flat[1:][inside]
+        self._size, self._total = size, float(max(1, len(keys)))
+        # What follows is counted from the different pairs alone.
+        self._pair = pairs, often = _count(keys)
+        a, b = pairs // size, pairs % size
+        self._class = group_words(a, b, often, size)
         count = self._classes = int(self._class.max(initial=0)) + 1
         ca, cb = self._class[a], self._class[b]
-        self._pair = _count(a * size + b)
-        self._word_class = _count(a * count + cb)
-        self._class_word = _count(ca * size + b)
-        self._left = np.bincount(a, minlength=size).astype(float)
-        self._right = np.bincount(b, minlength=size).astype(float)
-        both = np.bincount(ca * count + cb, minlength=count * count).reshape(count, count)
-        self._both = both.astype(float)
+        self._word_class = _count(a * count + cb, often)
+        self._class_word = _count(ca * size + b, often)
+        self._left, self._right = (np.bincount(w, often, minlength=size) for w in (a, b))
+        both = np.bincount(ca * count + cb, often, minlength=count * count)
+        self._both = both.reshape(count, count)
         self._class_left, self._class_right = self._both.sum(axis=1), self._both.sum(axis=0)
 
     def pmi(
@@ -131,15 +134,19 @@ class Neighbours:
             last: Places of their last words.
             fits: What `measure_fits` says of `flat`, where many are asked for.
         """
-        before, after = flat[first - 1], flat[last + 1]
         if fits is None:
+            before, after = flat[first - 1], flat[last + 1]
             both = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
+            bridge = self._pmi_of_each(before, after)
         else:
-            both = fits.follows[first - 1].astype(np.float64) + fits.follows[last]
-        bridge = np.zeros(len(first)) if fits is None else fits.across[first].astype(np.float64)
-        asked = slice(None) if fits is None else np.flatnonzero(first != last)
-        bridge[asked] = self._pmi_of_each(before[asked], after[asked])
-        return bridge - both / 2, bridge
+            both = fits.follows[first - 1].astype(np.float64)
+            both += fits.follows[last]
+            bridge = fits.across[first].astype(np.float64)
+            longer = np.flatnonzero(first != last)
+            before, after = flat[first[longer] - 1], flat[last[longer] + 1]
+            bridge[longer] = self._pmi_of_each(before, after)
+        both /= 2
+        return bridge - both, bridge
 
     def _pmi_of_each(
         self, a: NDArray[np.integer], b: NDArray[np.integer], own: float = 0.0
@@ -154,22 +161,26 @@ class Neighbours:
         return found
 
 
-def group_words(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def group_words(
+    a: NDArray[np.int64], b: NDArray[np.int64], often: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
     """Words in classes of like neighbours: k-means of neighbour profiles, shape (size,).
 
     Args:
         a: Words.
         b: The words that follow them.
+        often: How often each of these pairs stands.
         size: V.
     """
-    count = np.bincount(b, minlength=size)
+    count = np.bincount(b, often, minlength=size)
     top = np.argsort(-count, kind="stable")[:_PROFILE_WORDS]
     place = np.full(size, -1)
     place[top] = np.arange(len(top))
     left, right = place[a] >= 0, place[b] >= 0
     rows = np.concatenate([b[left], a[right]])
     columns = np.concatenate([place[a[left]], len(top) + place[b[right]]])
-    profile = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, 2 * len(top)))
+    counts = np.concatenate([often[left], often[right]]).astype(np.float64)
+    profile = csr_matrix((counts, (rows, columns)), shape=(size, 2 * len(top)))
     weight = 1 / (np.asarray(profile.sum(axis=1)).ravel() + 10)
     profile = profile.multiply(weight[:, None]).tocsr()
     profile.data = np.sqrt(profile.data)
@@ -184,11 +195,24 @@ def group_words(a: NDArray[np.int64], b: NDArray[np.int64], size: int) -> NDArra
     return grouped
 
 
-def _count(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different keys, ascending, and how often each stands."""
-    keys = np.sort(keys)
+def _count(
+    keys: NDArray[np.int64], often: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different keys, ascending, and how often each stands.
+
+    Args:
+        keys: Shape (n,).
+        often: How often each of them counts; once without it.
+    """
+    if often is None:
+        keys = np.sort(keys)
+    else:
+        order = np.argsort(keys, kind="stable")
+        keys, often = keys[order], often[order]
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[starts], np.diff(starts, append=len(keys))
+    if often is None:
+        return keys[starts], np.diff(starts, append=len(keys))
+    return keys[starts], np.add.reduceat(often, starts) if len(starts) else often
 
 
 def _look_up(

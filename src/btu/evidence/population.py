@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _PASSES = 60
 _TINY = 1e-300
 _LEAST = np.float32(1e-30)
+_AT_ONCE = 2_000  # units
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,37 @@ def fit_population(
     # 32 bits take a third of the time, where none of them is too small for a full number.
     read, often = likelihood.astype(np.float32), counts.astype(np.float32)
     read[read < _LEAST] = 0
+    parts = _cut(read, often)
     least = weights = np.full(values, 1 / values, dtype=np.float32)
     for _ in range(_PASSES):
-        told = often / (read @ weights + _LEAST)
-        weights = np.asarray(weights * (told @ read) + least, dtype=np.float32)
+        total = np.zeros(values, dtype=np.float32)
+        for within, part, told in parts:
+            total[within] += (told / (part @ weights[within] + _LEAST)) @ part
+        weights = np.asarray(weights * total + least, dtype=np.float32)
         weights /= weights.sum()
     return Population(weights.astype(np.float64), float(counts.sum()))
+
+
+def _cut(
+    read: NDArray[np.float32], often: NDArray[np.float32]
+) -> list[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
+    """Units of like values together, so that a fast memory holds them, each with their values only.
+
+    Args:
+        read: Likelihood of m units, shape (m, g).
+        often: How much each counts, shape (m,).
+
+    Returns:
+        Of some units each: which of the g values, their likelihood, how much they count.
+    """
+    if len(read) <= _AT_ONCE:
+        return [(slice(0, read.shape[1]), read, often)]
+    order = np.argsort(read.argmax(axis=1), kind="stable")
+    parts = []
+    for start in range(0, len(order), _AT_ONCE):
+        chosen = order[start : start + _AT_ONCE]
+        some = read[chosen]
+        told = np.flatnonzero(some.any(axis=0))
+        within = slice(int(told[0]), int(told[-1]) + 1) if len(told) else slice(0, 1)
+        parts.append((within, np.ascontiguousarray(some[:, within]), often[chosen]))
+    return parts

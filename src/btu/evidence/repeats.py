@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 _CHUNK_PAIRS = 2_000_000  # that are looked at at once
+_CHUNK_HELD = 20_000  # of those whose tokens are compared one by one
 _BITS = 61  # of 64, a prime: tokens of one row rarely share one
 
 
@@ -46,24 +47,22 @@ def _find_among(rows: csr_matrix) -> NDArray[np.bool_]:
     rows = rows[order]
     count, size = rows.shape
     sizes = np.diff(rows.indptr)
-    # Each row's tokens, the rarest first: most rows have one that no other row holds.
     spread = np.bincount(rows.indices, minlength=size)
     rarest = np.argsort(spread, kind="stable")
     rank = np.empty(size, dtype=np.int64)
     rank[rarest] = np.arange(size)
-    owner = np.repeat(np.arange(count, dtype=np.int64) * size, sizes)
-    tokens = rarest[np.sort(owner + rank[rows.indices]) % max(1, size)].astype(np.int32)
-    held = owner + rows.indices  # ascending: to ask whether a row holds a token
     # A bit for each token of a row, some of them the same: a row that holds it all has them all.
     bits = np.zeros(count, dtype=np.uint64)
     some = np.flatnonzero(sizes)
+    starts = rows.indptr[some]
     own_bits = np.left_shift(np.uint64(1), (rows.indices % _BITS).astype(np.uint64))
     if len(some):
-        bits[some] = np.bitwise_or.reduceat(own_bits, rows.indptr[some])
-    del owner, own_bits
-    # Rows before each one that hold its rarest token, as places in a list by token.
+        bits[some] = np.bitwise_or.reduceat(own_bits, starts)
+    del own_bits
+    # Rows before each one that hold its rarest token, as places in a list by token: most rows have
+    # one that no other row holds.
     columns = rows.tocsc()
-    token = tokens[rows.indptr[some]].astype(np.int64)
+    token = rarest[np.minimum.reduceat(rank[rows.indices], starts)] if len(some) else some
     first = columns.indptr[token].astype(np.int64)
     listed = np.repeat(np.arange(size, dtype=np.int64) * count, spread) + columns.indices
     last = np.searchsorted(listed, token * count + some)
@@ -84,8 +83,7 @@ def _find_among(rows: csr_matrix) -> NDArray[np.bool_]:
             is_first = np.diff(inner, prepend=-1) != 0
             for asked in (is_first, ~is_first):
                 asked &= ~repeats[inner]
-                found = _find_held(inner[asked], outer[asked], tokens, rows.indptr, held, size)
-                repeats[found] = True
+                repeats[_find_held(rows, inner[asked], outer[asked])] = True
         left = ~repeats[some]
         some, first, last = some[left], first[left] + window, last[left]
         window *= 2
@@ -95,22 +93,13 @@ def _find_among(rows: csr_matrix) -> NDArray[np.bool_]:
 
 
 def _find_held(
-    inner: NDArray[np.int64],
-    outer: NDArray[np.int64],
-    tokens: NDArray[np.int32],
-    starts: NDArray[np.int32],
-    held: NDArray[np.int64],
-    size: int,
+    rows: csr_matrix, inner: NDArray[np.int64], outer: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Which rows of `inner` have all their tokens in the row of `outer` beside it."""
-    place, found = 1, []
-    while len(inner):
-        is_done = starts[inner + 1] - starts[inner] <= place
-        found.append(inner[is_done])
-        inner, outer = inner[~is_done], outer[~is_done]
-        wanted = outer * size + tokens[starts[inner] + place]
-        at = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
-        holds = held[at] == wanted
-        inner, outer = inner[holds], outer[holds]
-        place += 1
-    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+    found = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(inner), _CHUNK_HELD):
+        part = slice(start, start + _CHUNK_HELD)
+        shared = rows[inner[part]].multiply(rows[outer[part]])
+        told = np.diff(shared.indptr) == np.diff(rows.indptr)[inner[part]]
+        found.append(inner[part][told])
+    return np.concatenate(found)

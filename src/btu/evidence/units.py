@@ -14,6 +14,7 @@ from btu.evidence.words import FIRST, Words
 
 LONGEST_PHRASE = 40
 _EXPLAINED = 0.5
+_HALF = 32  # bits
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class Units:
         return len(self.length)
 
     @property
-    def last(self) -> NDArray[np.int64]:
+    def last(self) -> NDArray[np.int32]:
         """Place of the last word of each occurrence, shape (P,)."""
-        return self.first + self.length[self.unit] - 1
+        more = (self.length - 1).astype(np.int32)
+        return self.first + np.repeat(more, np.diff(self.starts))
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -92,13 +94,13 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
         longest: Words of a phrase.
     """
     flat = words.flat
-    places = np.flatnonzero(flat >= FIRST)
-    key = flat[places].astype(np.int64)
+    places = np.flatnonzero(flat >= FIRST).astype(np.int32)
+    key = flat[places]
     parts = [_group(places, key, 1, least_rows)]
     kept, counts = _find_frequent(key, least_rows)
     places, key = places[kept], key[kept]
     for length in range(2, longest + 2):
-        at, longer = _extend(places, key, len(flat))
+        at, longer = _extend(places, key)
         kept, longer_counts = _find_frequent(longer, least_rows)
         at, longer = at[kept], longer[kept]
         if length > 2:
@@ -114,34 +116,36 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
 
 
 def _find_frequent(
-    key: NDArray[np.int64], least: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    key: NDArray[np.int32], least: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Whether the key of each place stands at enough places; and at how many, of those."""
     if not len(key):
         return np.zeros(0, dtype=bool), key
-    counts = np.bincount(key)
+    counts = np.bincount(key).astype(np.int32)
     kept = (counts >= least)[key]
     return kept, counts[key[kept]]
 
 
 def _extend(
-    places: NDArray[np.int64], key: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    places: NDArray[np.int32], key: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Sequences one longer, from two that overlap: which of the places they start at, and keys.
 
     Args:
         places: Where the sequences start, ascending.
         key: Theirs.
-        size: Above all places.
     """
-    both = np.flatnonzero(np.diff(places, append=size) == 1)
-    pairs = key[both] * (int(key.max(initial=0)) + 1) + key[both + 1]
-    return both, pd.factorize(pairs, sort=True)[0].astype(np.int64)
+    goes_on = places[1:] - places[:-1] == 1
+    pairs = key[:-1][goes_on].astype(np.int64)
+    pairs *= int(key.max(initial=0)) + 1
+    pairs += key[1:][goes_on]
+    at = np.flatnonzero(goes_on).astype(np.int32)
+    return at, pd.factorize(pairs, sort=True)[0].astype(np.int32)
 
 
 def _count_beside(
-    count: int, at: NDArray[np.int64], counts: NDArray[np.int64]
-) -> NDArray[np.int64]:
+    count: int, at: NDArray[np.int32], counts: NDArray[np.int32]
+) -> NDArray[np.int32]:
     """The most that a longer sequence stands which starts at a place or one before it.
 
     Args:
@@ -149,7 +153,7 @@ def _count_beside(
         at: At which of them longer ones start, ascending.
         counts: How often each of the longer ones stands.
     """
-    beside = np.zeros(count, dtype=np.int64)
+    beside = np.zeros(count, dtype=np.int32)
     beside[at] = counts
     # The place after it starts the last part of the longer one.
     beside[at + 1] = np.maximum(beside[at + 1], counts)
@@ -157,8 +161,8 @@ def _count_beside(
 
 
 def _group(
-    places: NDArray[np.int64],
-    key: NDArray[np.int64],
+    places: NDArray[np.int32],
+    key: NDArray[np.int32],
     length: int,
     least: int,
     is_explained: NDArray[np.bool_] | None = None,
@@ -167,10 +171,12 @@ def _group(
     counts = np.bincount(key)
     kept = counts >= least
     if is_explained is not None:
-        share = np.bincount(key, is_explained) / np.maximum(counts, 1)
-        kept &= share < _EXPLAINED
+        explained = np.bincount(key[is_explained], minlength=len(counts))
+        kept &= explained < _EXPLAINED * counts
     own = kept[key] if len(key) else np.zeros(0, bool)
-    reach = int(places.max(initial=0)) + 1
-    both = np.sort((np.cumsum(kept) - 1)[key[own]] * reach + places[own])
-    unit, first = both // reach, both % reach
+    # Sorted as one number, the unit in its upper half.
+    both = (np.cumsum(kept) - 1)[key[own]] << _HALF
+    both += places[own]
+    both.sort()
+    unit, first = both >> _HALF, both & ((1 << _HALF) - 1)
     return Units(first.astype(np.int32), np.full(int(kept.sum()), length), unit.astype(np.int32))

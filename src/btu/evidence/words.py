@@ -7,7 +7,6 @@ model is trained later. Scripts without spaces are read by character.
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +22,12 @@ START, END = 0, 1
 FIRST = 2
 """The least id of a word."""
 
+_CHUNK_TEXTS = 1_000  # whose words are in memory at once
+
 GAP = " … "
 """Between words that may stand apart from each other in a text; itself no word."""
 
-_ASCII = re.compile(r"\w+|[^\w\s]")
+_PLAIN = re.compile(r"[a-z0-9_]+|\S")  # of texts that are ASCII and in lower case
 _UNSPACED = "".join(
     rf"\p{{{script}}}"
     for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
@@ -53,7 +54,7 @@ def split_words(text: str) -> list[str]:
     """
     lower = text.lower()
     if lower.isascii():
-        return _ASCII.findall(lower)
+        return _PLAIN.findall(lower)
     if not _MIXED.search(lower):
         return _ANY.findall(lower)
     return [word for word, _ in _find_words(lower)]
@@ -62,7 +63,7 @@ def split_words(text: str) -> list[str]:
 def _find_words(lower: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """The words of a text in lower case, each with where it stands."""
     if lower.isascii() or not _MIXED.search(lower):
-        for match in (_ASCII if lower.isascii() else _ANY).finditer(lower):
+        for match in (_PLAIN if lower.isascii() else _ANY).finditer(lower):
             yield match[0], match.span()
         return
     for match in _WITH_TWINS.finditer(lower):
@@ -94,17 +95,16 @@ class Words:
     def of(cls, texts: Sequence[str]) -> Words:
         """Read N texts."""
         known = _Numbers({"": START, "\n": END})
-        flat = array("i")
-        ends = array("q", [0])
-        for text in texts:
-            flat.append(START)
-            flat.extend(map(known.__getitem__, split_words(text)))
-            flat.append(END)
-            ends.append(len(flat))
-        starts = np.array(ends, dtype=np.int64)
-        lengths = starts[1:] - starts[:-1]
-        row = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        return cls(np.array(flat, dtype=np.int32), row, tuple(known))
+        parts, lengths = [np.zeros(0, np.int32)], np.zeros(len(texts), dtype=np.int64)
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            told: list[str] = []
+            for place, text in enumerate(texts[start : start + _CHUNK_TEXTS], start):
+                words = split_words(text)
+                told += ["", *words, "\n"]
+                lengths[place] = len(words) + 2
+            parts.append(np.fromiter(map(known.__getitem__, told), np.int32, len(told)))
+        row = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
+        return cls(np.concatenate(parts), row, tuple(known))
 
     @classmethod
     def join(cls, parts: Iterable[Words]) -> Words:
