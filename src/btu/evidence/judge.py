@@ -23,7 +23,7 @@ from scipy.stats import binom
 from btu.evidence.bars import LEAST_ROWS, LIKE_SHARE, PLANTED_SPREAD, SLACK
 from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import Level, Planted
-from btu.evidence.population import Population, fit_population
+from btu.evidence.population import Part, Population, fit_parts, fit_population
 from btu.evidence.tests import Story
 
 PARTS = (1.0, 0.8, 0.6, 0.4)
@@ -42,6 +42,7 @@ _PASSES = 3
 # census differs from learning from all.
 _MOST_FITTED = 4_000
 _BLOCK = 20_000  # units that are scored at once
+_FITTED_AT_ONCE = 2_000
 _FAR = 9.0  # standard deviations: beyond, a normal density is lost in rounding
 
 _Distinct = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -298,7 +299,6 @@ class Peers:
         edges = _cut(
             min(-1.0, float(share.min())), max(2.0, float(share.max())), float(np.median(spread))
         )
-        read = fit_population(_cell_likelihood(share, edges, spread), honest)
         placed, bridged = (
             _bring(found, noise, off, honest) for found in (like.placed, like.bridged)
         )
@@ -310,7 +310,7 @@ class Peers:
             _fit_placement(*bridged, step, levels[1:], honest),
             _fit_counts(starts, honest),
             _fit_counts(ends, honest),
-            Crowd(edges, read),
+            _fit_cells(share, edges, spread, honest),
         )
 
 
@@ -478,7 +478,32 @@ def _fit_placement(
     size = np.array([step])
     highest = [float((mean + 2 * spread)[0]) for mean, spread in (v.at(size) for v in levels)]
     edges = _cut(float(found.min()), max(float(found.max()), *highest), float(np.median(noise)))
-    return Crowd(edges, fit_population(_cell_likelihood(found, edges, noise), honest))
+    return _fit_cells(found, edges, noise, honest)
+
+
+def _fit_cells(
+    found: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    honest: NDArray[np.float64],
+) -> Crowd:
+    """The spread of a number over cells of its true value, by units of like numbers together.
+
+    Args:
+        found: Shape (u,).
+        edges: Of g cells of one width, shape (g + 1,).
+        noise: Standard deviations, shape (u,).
+        honest: How much each unit counts, shape (u,).
+    """
+    order = np.argsort(found, kind="stable")
+    first, last = _find_reach(found, edges, noise)
+    parts = []
+    for start in range(0, len(order), _FITTED_AT_ONCE):
+        some = order[start : start + _FITTED_AT_ONCE]
+        cells = slice(int(first[some].min()), int(last[some].max()))
+        below = ndtr((edges[cells.start : cells.stop + 1] - found[some, None]) / noise[some, None])
+        parts.append(Part(cells, np.diff(below, axis=1) / _width(edges), honest[some]))
+    return Crowd(edges, fit_parts(parts, len(edges) - 1))
 
 
 def _read_labels(units: Sample) -> _Distinct:
@@ -544,6 +569,26 @@ def _cut(low: float, high: float, step: float) -> NDArray[np.float64]:
     return np.linspace(low, high, count + 1)
 
 
+def _width(edges: NDArray[np.float64]) -> float:
+    return max(float(edges[-1] - edges[0]) / (len(edges) - 1), 1e-9)
+
+
+def _find_reach(
+    found: NDArray[np.float64], edges: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first cell that the true value may be in, and the one after the last, shape (u,) each.
+
+    Args:
+        found: Shape (u,).
+        edges: Of g cells of one width, shape (g + 1,).
+        noise: Standard deviations, shape (u,).
+    """
+    count, width = len(edges) - 1, _width(edges)
+    off, reach = (found - edges[0]) / width, _FAR * noise / width
+    first = np.clip(np.floor(off - reach), 0, count - 1).astype(np.int64)
+    return first, np.clip(np.ceil(off + reach), first + 1, count).astype(np.int64)
+
+
 def _cell_likelihood(
     found: NDArray[np.float64],
     edges: NDArray[np.float64],
@@ -558,11 +603,8 @@ def _cell_likelihood(
         edges: Of g cells of one width, shape (g + 1,).
         noise: Standard deviations, shape (u,).
     """
-    count = len(edges) - 1
-    width = max(float(edges[-1] - edges[0]) / count, 1e-9)
-    off, reach = (found - edges[0]) / width, _FAR * noise / width
-    first = np.clip(np.floor(off - reach), 0, count - 1).astype(np.int64)
-    last = np.clip(np.ceil(off + reach), first + 1, count).astype(np.int64)
+    count, width = len(edges) - 1, _width(edges)
+    first, last = _find_reach(found, edges, noise)
     some = int((last - first).max(initial=1))
     first = np.minimum(first, count - some)
     place = first[:, None] + np.arange(some + 1)

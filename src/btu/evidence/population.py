@@ -9,6 +9,7 @@ infinitely many incidental parameters", Annals of Mathematical Statistics 27 (19
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 _PASSES = 60
 _TINY = 1e-300
 _LEAST = np.float32(1e-30)
-_AT_ONCE = 2_000  # units
 
 
 @dataclass(frozen=True)
@@ -76,42 +76,42 @@ def fit_population(
         >>> fit_population(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).weights.round(3)
         array([0.875, 0.125])
     """
-    values = likelihood.shape[1]
     counts = np.ones(len(likelihood)) if counts is None else counts
+    return fit_parts([Part(slice(0, likelihood.shape[1]), likelihood, counts)], likelihood.shape[1])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some units of a population, and the values that they may have.
+
+    Attributes:
+        values: Which of the g values; the units cannot have another.
+        likelihood: Of each of m units under each of these values.
+        counts: How much each unit counts, at least 0, shape (m,).
+    """
+
+    values: slice
+    likelihood: NDArray[np.floating]
+    counts: NDArray[np.float64]
+
+
+def fit_parts(parts: Sequence[Part], values: int) -> Population:
+    """As `fit_population`, of units that are given in parts: few together are in a fast memory.
+
+    Args:
+        parts: All units.
+        values: g.
+    """
     # 32 bits take a third of the time, where none of them is too small for a full number.
-    read, often = likelihood.astype(np.float32), counts.astype(np.float32)
-    read[read < _LEAST] = 0
-    parts = _cut(read, often)
+    read = [np.ascontiguousarray(part.likelihood, dtype=np.float32) for part in parts]
+    read = [np.where(likelihood < _LEAST, np.float32(0), likelihood) for likelihood in read]
+    often = [part.counts.astype(np.float32) for part in parts]
     least = weights = np.full(values, 1 / values, dtype=np.float32)
     for _ in range(_PASSES):
         total = np.zeros(values, dtype=np.float32)
-        for within, part, told in parts:
-            total[within] += (told / (part @ weights[within] + _LEAST)) @ part
+        for part, likelihood, count in zip(parts, read, often, strict=True):
+            told = count / (likelihood @ weights[part.values] + _LEAST)
+            total[part.values] += told @ likelihood
         weights = np.asarray(weights * total + least, dtype=np.float32)
         weights /= weights.sum()
-    return Population(weights.astype(np.float64), float(counts.sum()))
-
-
-def _cut(
-    read: NDArray[np.float32], often: NDArray[np.float32]
-) -> list[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
-    """Units of like values together, so that a fast memory holds them, each with their values only.
-
-    Args:
-        read: Likelihood of m units, shape (m, g).
-        often: How much each counts, shape (m,).
-
-    Returns:
-        Of some units each: which of the g values, their likelihood, how much they count.
-    """
-    if len(read) <= _AT_ONCE:
-        return [(slice(0, read.shape[1]), read, often)]
-    order = np.argsort(read.argmax(axis=1), kind="stable")
-    parts = []
-    for start in range(0, len(order), _AT_ONCE):
-        chosen = order[start : start + _AT_ONCE]
-        some = read[chosen]
-        told = np.flatnonzero(some.any(axis=0))
-        within = slice(int(told[0]), int(told[-1]) + 1) if len(told) else slice(0, 1)
-        parts.append((within, np.ascontiguousarray(some[:, within]), often[chosen]))
-    return parts
+    return Population(weights.astype(np.float64), float(sum(part.counts.sum() for part in parts)))

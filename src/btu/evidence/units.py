@@ -96,34 +96,28 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
     flat = words.flat
     places = np.flatnonzero(flat >= FIRST).astype(np.int32)
     key = flat[places]
-    parts = [_group(places, key, 1, least_rows)]
-    kept, counts = _find_frequent(key, least_rows)
+    table = np.bincount(key).astype(np.int32)
+    parts = [_group(places, key, 1, table >= least_rows)]
+    kept = (table >= least_rows)[key] if len(key) else np.zeros(0, dtype=bool)
     places, key = places[kept], key[kept]
     for length in range(2, longest + 2):
         at, longer = _extend(places, key)
-        kept, longer_counts = _find_frequent(longer, least_rows)
+        longer_table = np.bincount(longer).astype(np.int32)
+        kept = (longer_table >= least_rows)[longer]
         at, longer = at[kept], longer[kept]
         if length > 2:
-            beside = _count_beside(len(places), at, longer_counts)
+            is_unit = table >= least_rows
             # Of a sentence that is longer than the longest phrase all its parts of that length are.
-            is_longest = length - 1 == longest
-            is_explained = None if is_longest else beside > _EXPLAINED * counts
-            parts.append(_group(places, key, length - 1, least_rows, is_explained))
-        places, key, counts = places[at], longer, longer_counts
+            if length - 1 < longest:
+                beside = _count_beside(len(places), at, longer_table[longer])
+                is_explained = beside > _EXPLAINED * table[key]
+                explained = np.bincount(key[is_explained], minlength=len(table))
+                is_unit &= explained < _EXPLAINED * table
+            parts.append(_group(places, key, length - 1, is_unit))
+        places, key, table = places[at], longer, longer_table
         if not len(places):
             break
     return Units.join(parts)
-
-
-def _find_frequent(
-    key: NDArray[np.int32], least: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Whether the key of each place stands at enough places; and at how many, of those."""
-    if not len(key):
-        return np.zeros(0, dtype=bool), key
-    counts = np.bincount(key).astype(np.int32)
-    kept = (counts >= least)[key]
-    return kept, counts[key[kept]]
 
 
 def _extend(
@@ -161,22 +155,21 @@ def _count_beside(
 
 
 def _group(
-    places: NDArray[np.int32],
-    key: NDArray[np.int32],
-    length: int,
-    least: int,
-    is_explained: NDArray[np.bool_] | None = None,
+    places: NDArray[np.int32], key: NDArray[np.int32], length: int, is_unit: NDArray[np.bool_]
 ) -> Units:
-    """The keys that stand at enough places as units, those that a longer one explains left out."""
-    counts = np.bincount(key)
-    kept = counts >= least
-    if is_explained is not None:
-        explained = np.bincount(key[is_explained], minlength=len(counts))
-        kept &= explained < _EXPLAINED * counts
-    own = kept[key] if len(key) else np.zeros(0, bool)
+    """The places of some keys as units.
+
+    Args:
+        places: Where sequences start, ascending.
+        key: Theirs.
+        length: Words in each.
+        is_unit: Of each key.
+    """
+    own = is_unit[key] if len(key) else np.zeros(0, dtype=bool)
     # Sorted as one number, the unit in its upper half.
-    both = (np.cumsum(kept) - 1)[key[own]] << _HALF
+    both = (np.cumsum(is_unit) - 1)[key[own]] << _HALF
     both += places[own]
     both.sort()
-    unit, first = both >> _HALF, both & ((1 << _HALF) - 1)
-    return Units(first.astype(np.int32), np.full(int(kept.sum()), length), unit.astype(np.int32))
+    first = both.astype(np.int32)
+    both >>= _HALF
+    return Units(first, np.full(int(is_unit.sum()), length), both.astype(np.int32))
