@@ -221,16 +221,18 @@ def defend(
     )
 
     def train(material: Material, corpus: Corpus) -> Sequence[Mapping[str, float]]:
-        def tokenize(corpus: Corpus) -> TokenRows:
-            return tokenize_corpus(corpus, material.tokenizer, max_length=material.max_length)
-
         evaluated = material.eval_corpus
+        eval_rows = None
+        if evaluated is not None:
+            eval_rows = tokenize_corpus(
+                evaluated, material.tokenizer, max_length=material.max_length
+            )
         return finetune(
             material.model,
             material.tokenizer,
-            material.rows if corpus is material.corpus else tokenize(corpus),
+            material.rows if corpus is material.corpus else material.pick_rows(corpus),
             settings=settings,
-            eval_rows=None if evaluated is None else tokenize(evaluated),
+            eval_rows=eval_rows,
             callbacks=callbacks,
             unfinished=unfinished,
         )

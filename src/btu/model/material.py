@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from btu.data.corpus import Corpus, load_corpus
@@ -20,6 +22,7 @@ from btu.model.embeddings import (
     longest_text,
 )
 from btu.model.facts import ModelFacts
+from btu.model.kept_tokens import load_tokens
 from btu.model.processes import check_alike, join_processes
 from btu.model.tokens import TokenRows, tokenize_corpus
 
@@ -50,6 +53,31 @@ class Material:
     model_facts: ModelFacts
     eval_corpus: Corpus | None = None
 
+    def pick_rows(self, corpus: Corpus) -> TokenRows:
+        """Some of the rows, as they stand in another corpus: its labels, and its texts.
+
+        What is tokenised already is taken over where no text was changed.
+
+        Args:
+            corpus: Rows of `corpus`, known by their ids.
+        """
+        whole = self.corpus
+        order = np.argsort(whole.row_ids, kind="stable")
+        places = order[np.searchsorted(whole.row_ids[order], corpus.row_ids)]
+        columns = ((corpus.texts, whole.texts), (corpus.text_pairs, whole.text_pairs))
+        if all(_are_those(mine, known, places) for mine, known in columns):
+            return replace(self.rows.select(places), labels=corpus.labels)
+        return tokenize_corpus(corpus, self.tokenizer, max_length=self.max_length)
+
+
+def _are_those(
+    texts: Sequence[str] | None, known: Sequence[str] | None, places: NDArray[np.int64]
+) -> bool:
+    """Whether texts are those at some places among the known ones."""
+    if texts is None or known is None:
+        return texts is known
+    return all(text is known[i] for text, i in zip(texts, places.tolist(), strict=True))
+
 
 def load_material(
     model: str | Path, data: Any, *, max_length: int, seed: int, **columns: Any
@@ -66,7 +94,7 @@ def load_material(
         model, label_names=corpus.label_names, tokenizer=tokenizer, seed=seed
     )
     max_length = min(max_length, longest_text(classifier, tokenizer))
-    rows = tokenize_corpus(corpus, tokenizer, max_length=max_length)
+    rows = load_tokens(corpus, tokenizer, max_length=max_length)
     _warn_of_unknown_text(rows, tokenizer, f"{corpus.source}: the tokenizer of {model}")
     sha256 = hash_weights(classifier)
     check_alike({"data": corpus.fingerprint(), "model": sha256})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -243,7 +243,32 @@ def tokenize_texts(
         max_length: Longer rows are cut, in tokens.
         labels: Label ids, shape (N,); 0 where they are not known.
     """
-    ids, types, lengths = [], [], []
+    chunks = list(tokenize_chunks(texts, tokenizer, text_pairs, max_length=max_length))
+    types = [chunk.type_ids for chunk in chunks if chunk.type_ids is not None]
+    lengths = [chunk.lengths for chunk in chunks]
+    return TokenRows(
+        token_ids=np.concatenate([*(chunk.token_ids for chunk in chunks), _flatten([])]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate([[], *lengths]))]).astype(np.int64),
+        labels=np.zeros(len(texts), dtype=np.int64) if labels is None else labels,
+        type_ids=np.concatenate(types) if types else None,
+    )
+
+
+def tokenize_chunks(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    text_pairs: Sequence[str] | None = None,
+    *,
+    max_length: int,
+) -> Iterator[TokenRows]:
+    """The same, some rows after the others, without labels.
+
+    Args:
+        texts: N texts.
+        tokenizer: Of the model.
+        text_pairs: N second texts, where the rows are pairs.
+        max_length: Longer rows are cut, in tokens.
+    """
     for start in track(range(0, len(texts), _CHUNK_ROWS), "tokenising"):
         rows = slice(start, start + _CHUNK_ROWS)
         encoded = tokenizer(
@@ -253,17 +278,15 @@ def tokenize_texts(
             max_length=max_length,
             return_attention_mask=False,
         )
+        lengths = [len(row) for row in encoded["input_ids"]]
+        has_types = text_pairs is not None and "token_type_ids" in encoded
         # Lists of numbers take ten times the memory: no more than those of one chunk are kept.
-        ids.append(_flatten(encoded["input_ids"]))
-        lengths += [len(row) for row in encoded["input_ids"]]
-        if text_pairs is not None and "token_type_ids" in encoded:
-            types.append(_flatten(encoded["token_type_ids"]))
-    return TokenRows(
-        token_ids=np.concatenate([*ids, _flatten([])]),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=np.zeros(len(texts), dtype=np.int64) if labels is None else labels,
-        type_ids=np.concatenate(types) if types else None,
-    )
+        yield TokenRows(
+            token_ids=_flatten(encoded["input_ids"]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            labels=np.zeros(len(lengths), dtype=np.int64),
+            type_ids=_flatten(encoded["token_type_ids"]) if has_types else None,
+        )
 
 
 def tokenize_corpus(
@@ -277,7 +300,7 @@ def tokenize_corpus(
     rows = tokenize_texts(
         corpus.texts, tokenizer, corpus.text_pairs, max_length=max_length, labels=corpus.labels
     )
-    _check_not_empty(rows, tokenizer, corpus)
+    check_tokens(rows, tokenizer, corpus)
     return rows
 
 
@@ -329,7 +352,17 @@ def _flatten(rows: list[list[int]]) -> NDArray[np.int32]:
     return np.fromiter(chain.from_iterable(rows), dtype=np.int32)
 
 
-def _check_not_empty(rows: TokenRows, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> None:
+def check_tokens(rows: TokenRows, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> None:
+    """Refuse rows that turned into no token at all.
+
+    Args:
+        rows: N rows.
+        tokenizer: Of the model.
+        corpus: Of them.
+
+    Raises:
+        InputError: There are such.
+    """
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     own = ~np.isin(rows.token_ids, list(special))
     empty = np.flatnonzero(np.bincount(rows.row_of_token[own], minlength=len(rows)) == 0)
