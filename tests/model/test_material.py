@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import build_tiny
 
 from btu.data.corpus import Corpus
 from btu.model import material as module
 from btu.model.material import Material, load_material
 from btu.model.tokens import tokenize_corpus
+from tiny import build_tiny
 
 WORDS = ["good", "bad", "film", "cf", "it", "was"]
 TEXTS = ("good film it was", "bad film", "cf it was good", "was bad", "it was film")

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
+
+from btu.evidence.states import StatesReader
 
 FOLDS = 5
 _BAG_STRENGTH = 0.3  # C of the logistic regression on tokens
 _CALIBRATION = 100.0  # C: few features and many rows need no shrinking
-_STATES_STRENGTH = 300.0  # alpha of the ridge regression on standardised states
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,9 @@ def fit_states(text: TextFeatures, held_out: NDArray[np.bool_]) -> NDArray[np.fl
     """As `fit_content`, by the encoder's states alone; None where there are none."""
     if text.states is None:
         return None
-    usable = ~held_out
-    states = np.asarray(text.states, dtype=np.float32)
-    states = (states - states[usable].mean(axis=0)) / (states[usable].std(axis=0) + 1e-6)
-    targets = (2 * np.eye(text.num_labels) - 1)[text.labels]
-    pooled = np.zeros((len(text.labels), text.num_labels))
-    for known, unknown in _split(text, held_out):
-        ridge = Ridge(alpha=_STATES_STRENGTH).fit(states[known], targets[known])
-        pooled[unknown] = ridge.predict(states[unknown])
-    return pooled / (pooled[usable].std() + 1e-9)
+    is_own = text.labels[:, None] == np.arange(text.num_labels)
+    pooled = StatesReader(text.states).read(is_own, held_out)
+    return pooled / (pooled[~held_out].std() + 1e-9)
 
 
 def calibrate(
