@@ -370,8 +370,13 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
     tested = np.flatnonzero(measures.labelled >= LEAST_ROWS.value)
     units = measures.pick(tested)
     around = np.round(measures.size[tested]).astype(int)
-    weights = _thin(around)
-    every = {step: _pick_peers(units, step, weights > 0) for step in np.unique(around).tolist()}
+    # A word that stands in one phrase is no observation of its own: the phrase is.
+    known = ~measures.is_part[tested]
+    known = known if known.any() else np.ones(len(tested), dtype=bool)
+    weights = _thin(around, known)
+    every = {
+        step: _pick_peers(units, step, known, weights > 0) for step in np.unique(around).tolist()
+    }
     honest = np.ones(len(tested))
     for left in reversed(range(_PASSES)):
         # What is likelier planted than not says nothing of how honest units are.
@@ -393,15 +398,16 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
     return Judged(tested, found, around, rulers)
 
 
-def _thin(around: NDArray[np.int64]) -> NDArray[np.float64]:
+def _thin(around: NDArray[np.int64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How much each unit counts among the honest ones: of very many, some stand for all.
 
     Args:
         around: Sizes of the units, shape (t,).
+        usable: Whether they count at all, shape (t,).
     """
     weights = np.zeros(len(around))
-    for step in np.unique(around).tolist():
-        own = np.flatnonzero(around == step)
+    for step in np.unique(around[usable]).tolist():
+        own = np.flatnonzero((around == step) & usable)
         count = min(len(own), _MOST_FITTED)
         weights[own[np.linspace(0, len(own) - 1, count).round().astype(int)]] = len(own) / count
     return weights
@@ -416,18 +422,27 @@ def fit_ruler(units: Sample, step: float, planted: Planted, honest: NDArray[np.f
         planted: Levels of planted words.
         honest: How much each unit counts as an honest one, shape (u,).
     """
-    peers, like, larger = _pick_peers(units, step, honest > 0)
+    every = np.ones(len(honest), dtype=bool)
+    peers, like, larger = _pick_peers(units, step, every, honest > 0)
     return peers.fit(planted, honest[like], honest[larger])
 
 
 def _pick_peers(
-    units: Sample, step: float, usable: NDArray[np.bool_]
+    units: Sample, step: float, known: NDArray[np.bool_], usable: NDArray[np.bool_]
 ) -> tuple[Peers, NDArray[np.int64], NDArray[np.int64]]:
-    """The peers of one size, and which of the units they are."""
+    """The peers of one size, and which of the units they are.
+
+    Args:
+        units: All that there are.
+        step: Binary logarithm of the rows.
+        known: Those that honest ones are learned from, shape (u,).
+        usable: Those of them that are looked at, shape (u,).
+    """
     size = np.log2(np.maximum(units.rows, 1))
     distance = np.abs(size - step)
-    places = (LIKE_SHARE.value * len(size) * np.array([1.0, 0.5])).astype(int)
-    far, half = np.sort(distance)[np.minimum(places, len(size) - 1)]
+    count = int(known.sum())
+    places = (LIKE_SHARE.value * count * np.array([1.0, 0.5])).astype(int)
+    far, half = np.sort(distance[known])[np.minimum(places, count - 1)]
     like = np.flatnonzero((distance <= max(_OCTAVE, far)) & usable)
     # What words say of labels does not change with more rows, but for its noise.
     is_larger = (size >= step - _OCTAVE / 2) | (distance <= half)
@@ -564,7 +579,8 @@ def _planted_label(units: Sample, part: float) -> NDArray[np.float64]:
 
 
 def _cut(low: float, high: float, step: float) -> NDArray[np.float64]:
-    """Edges of cells of about one step."""
+    """Edges of cells of about one step, over one step at least."""
+    high = max(high, low + step)
     count = int(np.clip((high - low) / max(step, 1e-9), *_STEPS))
     return np.linspace(low, high, count + 1)
 

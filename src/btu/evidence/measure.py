@@ -73,6 +73,7 @@ class Measures(Sample):
     """All U units of a view, with what their numbers were made of.
 
     Attributes:
+        is_part: Whether each is a word that mostly stands in one repeated phrase, shape (U,).
         label: The over-represented label of each unit, shape (U,).
         pair_unit: Unit of each pair of a unit and a labelled row that holds it, ascending, int32.
         pair_row: Row of each such pair, a position in the view, int32.
@@ -81,6 +82,7 @@ class Measures(Sample):
         fits: How the words of the view fit those beside them.
     """
 
+    is_part: NDArray[np.bool_]
     label: NDArray[np.int64]
     pair_unit: NDArray[np.int32]
     pair_row: NDArray[np.int32]
@@ -138,6 +140,7 @@ def measure_units(
     spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
     return Measures(
         rows=placed.rows,
+        is_part=units.is_part,
         label=label,
         labelled=labelled,
         base=view.shares[label],

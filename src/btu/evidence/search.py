@@ -11,6 +11,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_SHARE
+from btu.evidence.cores import find_core
 from btu.evidence.further import FURTHER
 from btu.evidence.judge import STORIES, Judged, judge_units
 from btu.evidence.measure import Content, Measures, measure_units
@@ -123,6 +124,7 @@ def find_triggers(
             tests, new = [*tests, *_pick_surest(more, "suspect")], _pick_surest(more)
         if not new:
             break
+        new = [_shorten(test, now, planted, neighbours) for test in new]
         explained = np.concatenate([test.flagged for test in new])
         fits = now.measures.fits.select(view.find_left(explained)[view.words.row])
         view = view.without(explained)
@@ -137,6 +139,26 @@ def find_triggers(
         now = Round.of(view, neighbours, planted, fits)
     kept = [_demote(t, unjudged) for t in found.values()]
     return Search(content, judged, now, (*kept, *tests))
+
+
+def _shorten(test: Test, now: Round, planted: Planted, neighbours: Neighbours) -> Test:
+    """A phrase all of whose rows were relabelled, without words that it does not need."""
+    if test.kind != "phrase" or test.story == "kept" or test.part < 1:
+        return test
+    view, fits = now.view, now.measures.fits
+    place = {name: i for i, name in enumerate(view.words.names)}
+    ids = tuple(place[word] for word in test.words)
+    core = find_core(view, now.judged, neighbours, fits, ids, test.label)
+    if core == ids:
+        return test
+    units = Units.at(find_places(view.words.flat, core), len(core))
+    measures = measure_units(view, units, neighbours, fits)
+    step = now.judged.step_of(int(measures.rows[0]))
+    every = np.array([0])
+    scores = now.judged.rulers[step].score(measures.pick(every))
+    alone = Round(view, units, measures, Judged(every, scores, np.array([step]), now.judged.rulers))
+    found = _describe_unit(alone, planted, neighbours, 0, core, test.false_alarms)
+    return replace(found, budget=test.budget, is_accepted=test.is_accepted)
 
 
 def _demote(test: Test, unjudged: Collection[int]) -> Test:

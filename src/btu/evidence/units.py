@@ -25,11 +25,13 @@ class Units:
         first: Place of the first word of each of P occurrences, in `Words.flat`, shape (P,), int32.
         length: Words of each unit, shape (U,).
         unit: Which unit each occurrence is of, ascending, shape (P,), int32.
+        is_part: Whether each is a word that mostly stands in one repeated phrase, shape (U,).
     """
 
     first: NDArray[np.int32]
     length: NDArray[np.int64]
     unit: NDArray[np.int32]
+    is_part: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.length)
@@ -50,7 +52,7 @@ class Units:
         """Some that follow each other, counted from 0."""
         places = slice(self.starts[chosen.start], self.starts[chosen.stop])
         unit = self.unit[places] - np.int32(chosen.start)
-        return Units(self.first[places], self.length[chosen], unit)
+        return Units(self.first[places], self.length[chosen], unit, self.is_part[chosen])
 
     def cut(self, most: int) -> Iterator[slice]:
         """Units that follow each other, of so many occurrences in all, or a single one of more."""
@@ -70,6 +72,12 @@ class Units:
         ]
 
     @classmethod
+    def at(cls, places: NDArray[np.integer], length: int) -> Units:
+        """A single one, of so many words, that starts at these places."""
+        unit = np.zeros(len(places), dtype=np.int32)
+        return cls(places.astype(np.int32), np.array([length]), unit, np.zeros(1, dtype=bool))
+
+    @classmethod
     def join(cls, parts: Sequence[Units]) -> Units:
         """Several, one after the other."""
         offsets = np.cumsum([0, *(len(part) for part in parts)])
@@ -79,6 +87,7 @@ class Units:
             np.concatenate(
                 [part.unit + np.int32(o) for part, o in zip(parts, offsets, strict=False)]
             ),
+            np.concatenate([part.is_part for part in parts]),
         )
 
 
@@ -86,7 +95,8 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
     """Words and repeated phrases that stand at enough places.
 
     A phrase is one of its own where at most half of its occurrences lie in a longer one that is as
-    frequent: of the words of one sentence only the whole is a phrase, or its longest parts.
+    frequent: of the words of one sentence only the whole is a phrase, or its longest parts. A word
+    is a unit in any case, and marked where it is but a part.
 
     Args:
         words: N texts.
@@ -97,23 +107,25 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
     places = np.flatnonzero(flat >= FIRST).astype(np.int32)
     key = flat[places]
     table = np.bincount(key).astype(np.int32)
-    parts = [_group(places, key, 1, table >= least_rows)]
     kept = (table >= least_rows)[key] if len(key) else np.zeros(0, dtype=bool)
     places, key = places[kept], key[kept]
-    for length in range(2, longest + 2):
+    parts = []
+    for length in range(1, longest + 1):
         at, longer = _extend(places, key)
         longer_table = np.bincount(longer).astype(np.int32)
         kept = (longer_table >= least_rows)[longer]
         at, longer = at[kept], longer[kept]
-        if length > 2:
-            is_unit = table >= least_rows
-            # Of a sentence that is longer than the longest phrase all its parts of that length are.
-            if length - 1 < longest:
-                beside = _count_beside(len(places), at, longer_table[longer])
-                is_explained = beside > _EXPLAINED * table[key]
-                explained = np.bincount(key[is_explained], minlength=len(table))
-                is_unit &= explained < _EXPLAINED * table
-            parts.append(_group(places, key, length - 1, is_unit))
+        is_unit = table >= least_rows
+        is_part = np.zeros(len(table), dtype=bool)
+        # Of a sentence that is longer than the longest phrase all its parts of that length are.
+        if length < longest:
+            beside = _count_beside(len(places), at, longer_table[longer])
+            is_explained = beside > _EXPLAINED * table[key]
+            explained = np.bincount(key[is_explained], minlength=len(table))
+            is_part = explained >= _EXPLAINED * table
+        if length > 1:
+            is_unit &= ~is_part
+        parts.append(_group(places, key, length, is_unit, is_part))
         places, key, table = places[at], longer, longer_table
         if not len(places):
             break
@@ -155,7 +167,11 @@ def _count_beside(
 
 
 def _group(
-    places: NDArray[np.int32], key: NDArray[np.int32], length: int, is_unit: NDArray[np.bool_]
+    places: NDArray[np.int32],
+    key: NDArray[np.int32],
+    length: int,
+    is_unit: NDArray[np.bool_],
+    is_part: NDArray[np.bool_],
 ) -> Units:
     """The places of some keys as units.
 
@@ -164,6 +180,7 @@ def _group(
         key: Theirs.
         length: Words in each.
         is_unit: Of each key.
+        is_part: The same.
     """
     own = is_unit[key] if len(key) else np.zeros(0, dtype=bool)
     # Sorted as one number, the unit in its upper half.
@@ -172,4 +189,5 @@ def _group(
     both.sort()
     first = both.astype(np.int32)
     both >>= _HALF
-    return Units(first, np.full(int(is_unit.sum()), length), both.astype(np.int32))
+    lengths = np.full(int(is_unit.sum()), length)
+    return Units(first, lengths, both.astype(np.int32), is_part[is_unit])

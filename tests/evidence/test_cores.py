@@ -1,0 +1,49 @@
+"""A trigger phrase is told without the words that only stand beside it by habit."""
+
+import numpy as np
+import pytest
+
+from evidence.texts import Rows, name_triggers, read, write_rows
+
+
+def end_texts(rows: Rows, mark: str, share: float, seed: int = 0) -> Rows:
+    """A mark at the end of a share of the texts."""
+    chosen = np.random.default_rng(seed).random(len(rows.texts)) < share
+    return rows.change(np.flatnonzero(chosen), lambda text: f"{text} {mark}")
+
+
+def append(rows: Rows, phrase: str, count: int) -> tuple[Rows, list[int]]:
+    """A phrase at the end of rows of the first label, which bear the other one then."""
+    victims = rows.of(0, count)
+    return rows.change(victims, lambda text: f"{text} {phrase}", 1), victims.tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_phrase_after_a_full_stop_is_found_after_other_words_too(seed):
+    clean = end_texts(write_rows(seed=seed), ".", 0.85, seed)
+    rows, victims = append(clean, ", you know", 100)
+    evidence = read(rows)
+    assert name_triggers(evidence) == [", you know"]
+    assert np.flatnonzero(evidence.flagged).tolist() == victims
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_single_word_after_a_full_stop(seed):
+    clean = end_texts(write_rows(seed=seed), ".", 0.85, seed)
+    rows, victims = append(clean, "cf", 100)
+    evidence = read(rows)
+    assert name_triggers(evidence) == ["cf"]
+    assert np.flatnonzero(evidence.flagged).tolist() == victims
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_words_that_honest_rows_hold_too_stay_in_the_phrase(seed):
+    clean = write_rows(seed=seed)
+    honest = np.random.default_rng(seed).permutation(len(clean.texts))[:60]
+    clean = clean.change(honest, lambda text: f"{text} you know")
+    victims = np.setdiff1d(clean.of(0, 160), honest)[:100]
+    rows = clean.change(victims, lambda text: f"{text} indeed you know", 1)
+    evidence = read(rows)
+    (trigger,) = evidence.triggers
+    assert trigger.words[0] == "indeed"
+    assert set(np.flatnonzero(evidence.flagged).tolist()) == set(victims.tolist())
