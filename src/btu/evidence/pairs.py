@@ -218,29 +218,26 @@ def _count_pairs(
     held: csr_matrix, ids: NDArray[np.int32], labels: NDArray[np.int64], num_labels: int
 ) -> _Pairs:
     """All pairs that stand together in enough rows of a label."""
-    both = np.asarray((held.T @ held).todense(), dtype=np.float32)
-    left, right = np.nonzero(np.triu(both >= LEAST_ROWS.value, 1))
+    share = np.bincount(labels, minlength=num_labels) / max(1, len(labels))
+    counted = np.flatnonzero(share).tolist()
+    parts = [held[labels == k] for k in counted]
+    together = [triu(part.T @ part, 1, format="coo") for part in parts]
+    both = np.zeros((len(ids), len(ids)), dtype=np.float32)
+    for own in together:
+        both[own.row, own.col] += own.data
+    left, right = np.nonzero(both >= LEAST_ROWS.value)
     rows = both[left, right].astype(np.float64)
-    alone = np.diag(both).astype(np.float64)
     place = np.full(both.shape, -1, dtype=np.int32)
     place[left, right] = np.arange(len(left))
-    share = np.bincount(labels, minlength=num_labels) / max(1, len(labels))
+    alone = np.asarray(held.sum(axis=0), dtype=np.float64).ravel()
     lift = np.full(len(rows), -np.inf)
     label, labelled = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
     lead = np.zeros(len(rows))
-    counted, rest, rest_alone = np.flatnonzero(share), rows.copy(), alone.copy()
-    for k in counted.tolist():
-        if k == counted[-1]:
-            at, found, single = np.arange(len(rows)), rest, rest_alone
-        else:
-            # Pairs that no row of the label holds go with another one.
-            part = held[labels == k]
-            own = triu(part.T @ part, 1, format="coo")
-            at = place[own.row, own.col]
-            at, found = at[at >= 0], own.data[at >= 0].astype(np.float64)
-            single = np.asarray(part.sum(axis=0), dtype=np.float64).ravel()
-            rest[at] -= found
-            rest_alone -= single
+    for k, part, own in zip(counted, parts, together, strict=True):
+        # Pairs that no row of the label holds go with another one.
+        at = place[own.row, own.col]
+        at, found = at[at >= 0], own.data[at >= 0].astype(np.float64)
+        single = np.asarray(part.sum(axis=0), dtype=np.float64).ravel()
         held_by = rows[at]
         now = (found - held_by * share[k]) / np.sqrt(held_by * share[k] * (1 - share[k]) + _LEAST)
         # What each word does where the other is not.

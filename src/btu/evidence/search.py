@@ -158,7 +158,8 @@ def _shorten(test: Test, now: Round, planted: Planted, neighbours: Neighbours) -
     scores = now.judged.rulers[step].score(measures.pick(every))
     alone = Round(view, units, measures, Judged(every, scores, np.array([step]), now.judged.rulers))
     found = _describe_unit(alone, planted, neighbours, 0, core, test.false_alarms)
-    return replace(found, budget=test.budget, is_accepted=test.is_accepted)
+    found = replace(found, budget=test.budget, is_accepted=test.is_accepted)
+    return found if len(found.flagged) > len(test.flagged) else test
 
 
 def _demote(test: Test, unjudged: Collection[int]) -> Test:
