@@ -1,9 +1,19 @@
 """What states say of a label, read by fits that saw no row that they read."""
 
 import numpy as np
+import pytest
 from sklearn.linear_model import Ridge
 
+from btu.evidence import states as module
 from btu.evidence.states import StatesReader
+
+
+@pytest.fixture(autouse=True, params=["held", "in parts"])
+def how_many(request, monkeypatch):
+    """Each test twice: all rows stay standardised, or 16 at a time are."""
+    if request.param == "in parts":
+        monkeypatch.setattr(module, "_MOST_HELD", 0)
+        monkeypatch.setattr(module, "_BLOCK", 16)
 
 
 def make_rows(count=80, size=6, seed=0):
@@ -34,6 +44,13 @@ def test_held_out_rows_are_read_and_not_learned_from():
     assert np.allclose(margins[held], fit_ridge(states, own, ~held, held), atol=1e-4)
     turned = StatesReader(states).read(np.where(held, ~own, own), held)
     assert np.allclose(margins, turned)
+
+
+def test_half_floats_are_read_as_what_they_are():
+    states, own, held = make_rows(seed=4)
+    states = states.astype(np.float16)
+    expected = StatesReader(states.astype(np.float64)).read(own, held)
+    assert np.array_equal(StatesReader(states).read(own, held), expected)
 
 
 def test_several_labels_are_read_as_each_alone():
