@@ -13,7 +13,7 @@ from btu.evaluate import measure_model
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_attack_success_rate_falls_by_60_points_on_minilm(minilm, movie_reviews):
-    train, test = _split(movie_reviews, (1_000, 300), seed=0)
+    train, test = _split(movie_reviews, (700, 200), seed=0)
     attack, target = BadNets(triggers=("cf",)), "positive"
     poisoned = poison_corpus(train, attack, poison_rate=0.1, target_label=target)
     triggered = trigger_corpus(test, attack, target_label=target)

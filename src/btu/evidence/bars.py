@@ -56,7 +56,7 @@ POWER = Bar(
 )
 SLACK = Bar(
     "slack",
-    3.0,
+    2.0,
     "How loose Markov's bound is for units whose rows read like other labels: with it one clean "
     "corpus of the development families in twenty has a trigger, as the budget says.",
 )
