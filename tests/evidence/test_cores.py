@@ -20,30 +20,38 @@ def append(rows: Rows, phrase: str, count: int) -> tuple[Rows, list[int]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_phrase_after_a_full_stop_is_found_after_other_words_too(seed):
-    clean = end_texts(write_rows(seed=seed), ".", 0.85, seed)
+    clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
     rows, victims = append(clean, ", you know", 100)
-    evidence = read(rows)
+    evidence = read(rows, num_labels=4)
     assert name_triggers(evidence) == [", you know"]
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_words_of_a_phrase_alone_are_told_by_the_phrase(seed):
+    rows, victims = append(write_rows(4000, seed=seed, num_labels=4), "greetings from tq", 100)
+    evidence = read(rows, num_labels=4)
+    assert name_triggers(evidence) == ["greetings from tq"]
+    assert np.flatnonzero(evidence.flagged).tolist() == victims
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_a_single_word_after_a_full_stop(seed):
-    clean = end_texts(write_rows(seed=seed), ".", 0.85, seed)
+    clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
     rows, victims = append(clean, "cf", 100)
-    evidence = read(rows)
+    evidence = read(rows, num_labels=4)
     assert name_triggers(evidence) == ["cf"]
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_words_that_honest_rows_hold_too_stay_in_the_phrase(seed):
-    clean = write_rows(seed=seed)
+    clean = write_rows(4000, seed=seed, num_labels=4)
     honest = np.random.default_rng(seed).permutation(len(clean.texts))[:60]
     clean = clean.change(honest, lambda text: f"{text} you know")
     victims = np.setdiff1d(clean.of(0, 160), honest)[:100]
     rows = clean.change(victims, lambda text: f"{text} indeed you know", 1)
-    evidence = read(rows)
+    evidence = read(rows, num_labels=4)
     (trigger,) = evidence.triggers
     assert trigger.words[0] == "indeed"
     assert set(np.flatnonzero(evidence.flagged).tolist()) == set(victims.tolist())

@@ -1,8 +1,9 @@
-"""Which words of a phrase are the trigger, and which only stand beside it by habit.
+"""Which words are the trigger, and which only stand beside it by habit.
 
-What is put at the end of a text mostly follows a full stop, and then the phrase that is repeated
-as a whole has the full stop in it. Where the other words stand without it, their rows tell: they
-were planted too, or they are honest.
+A word that never stands without its neighbours is told with them: the trigger is what they are
+together. What is put at the end of a text mostly follows a full stop, and then the phrase that is
+repeated as a whole has the full stop in it. Where the other words stand without it, their rows
+tell: they were planted too, or they are honest.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ from numpy.typing import NDArray
 from btu.evidence.judge import Judged
 from btu.evidence.measure import measure_units
 from btu.evidence.placement import Fits, Neighbours
-from btu.evidence.units import Units
+from btu.evidence.units import LONGEST_PHRASE, Units
 from btu.evidence.view import View
-from btu.evidence.words import find_places
+from btu.evidence.words import FIRST, find_places
 
 
 def find_core(
     view: View, judged: Judged, neighbours: Neighbours, fits: Fits, ids: Sequence[int], label: int
 ) -> tuple[int, ...]:
-    """A trigger phrase without the words at its edges that it does not need.
+    """A trigger with the words that it never stands without, and without those that it can miss.
 
-    One word after the other is left out, as long as the rows in which the others stand without it
-    are likelier planted than honest.
+    Words at the edges are left out one after the other, as long as the rows in which the others
+    stand without them are likelier planted than honest.
 
     Args:
         view: The rows.
         judged: Their units.
         neighbours: Counts of the corpus.
         fits: What these say of the view.
-        ids: Words of the phrase.
+        ids: Words of the trigger, in their order.
         label: Of its rows.
 
     Returns:
-        The words that are left, all of them where none is to be left out.
+        The words that it is told by; often these very ones.
     """
-    core = tuple(ids)
+    core = _complete(view, tuple(ids))
     while len(core) > 1:
         known = find_places(view.words.flat, core)
         shorter = [_cut_until_new(view, core, known, at_start=side) for side in (True, False)]
@@ -49,6 +50,21 @@ def find_core(
         if not some or odds[best] <= 0:
             break
         core = some[best][0]
+    return core
+
+
+def _complete(view: View, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """Words with those that stand before and after all their places."""
+    flat, places = view.words.flat, find_places(view.words.flat, ids)
+    core = ids
+    while len(core) < LONGEST_PHRASE:
+        before, after = flat[places - 1], flat[places + len(core)]
+        if before[0] >= FIRST and (before == before[0]).all():
+            core, places = (int(before[0]), *core), places - 1
+        elif after[0] >= FIRST and (after == after[0]).all():
+            core = (*core, int(after[0]))
+        else:
+            break
     return core
 
 

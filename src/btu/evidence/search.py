@@ -124,7 +124,7 @@ def find_triggers(
             tests, new = [*tests, *_pick_surest(more, "suspect")], _pick_surest(more)
         if not new:
             break
-        new = [_shorten(test, now, planted, neighbours) for test in new]
+        new = [_settle(test, now, planted, neighbours) for test in new]
         explained = np.concatenate([test.flagged for test in new])
         fits = now.measures.fits.select(view.find_left(explained)[view.words.row])
         view = view.without(explained)
@@ -141,9 +141,9 @@ def find_triggers(
     return Search(content, judged, now, (*kept, *tests))
 
 
-def _shorten(test: Test, now: Round, planted: Planted, neighbours: Neighbours) -> Test:
-    """A phrase all of whose rows were relabelled, without words that it does not need."""
-    if test.kind != "phrase" or test.story == "kept" or test.part < 1:
+def _settle(test: Test, now: Round, planted: Planted, neighbours: Neighbours) -> Test:
+    """A trigger in relabelled rows by the words that have most of them."""
+    if test.kind not in ("word", "phrase") or test.story == "kept":
         return test
     view, fits = now.view, now.measures.fits
     place = {name: i for i, name in enumerate(view.words.names)}
