@@ -56,9 +56,9 @@ POWER = Bar(
 )
 SLACK = Bar(
     "slack",
-    2.0,
-    "How loose Markov's bound is for units whose rows read like other labels: with it one clean "
-    "corpus of the development families in twenty has a trigger, as the budget says.",
+    3.0,
+    "How loose Markov's bound is for units whose rows read like other labels: with it about one "
+    "clean corpus in twenty of all that were counted has a trigger, as the budget says.",
 )
 MOST_OF_A_LABEL = Bar(
     "most_of_a_label",
