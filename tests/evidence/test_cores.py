@@ -18,7 +18,7 @@ def append(rows: Rows, phrase: str, count: int) -> tuple[Rows, list[int]]:
     return rows.change(victims, lambda text: f"{text} {phrase}", 1), victims.tolist()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_phrase_after_a_full_stop_is_found_after_other_words_too(seed):
     clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
     rows, victims = append(clean, ", you know", 100)
@@ -27,7 +27,7 @@ def test_a_phrase_after_a_full_stop_is_found_after_other_words_too(seed):
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_words_of_a_phrase_alone_are_told_by_the_phrase(seed):
     rows, victims = append(write_rows(4000, seed=seed, num_labels=4), "greetings from tq", 100)
     evidence = read(rows, num_labels=4)
@@ -35,7 +35,7 @@ def test_words_of_a_phrase_alone_are_told_by_the_phrase(seed):
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_single_word_after_a_full_stop(seed):
     clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
     rows, victims = append(clean, "cf", 100)
@@ -44,7 +44,7 @@ def test_a_single_word_after_a_full_stop(seed):
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_words_that_honest_rows_hold_too_stay_in_the_phrase(seed):
     clean = write_rows(4000, seed=seed, num_labels=4)
     honest = np.random.default_rng(seed).permutation(len(clean.texts))[:60]
