@@ -32,7 +32,7 @@ def test_the_sign_of_a_rating_is_the_label(written: list[Path]) -> None:
 
 
 def test_the_census_knows_the_files_as_held_out(written: list[Path]) -> None:
-    census = load_census(["benchmark/census"])
+    census = load_census([Path(__file__).parents[1] / "benchmark" / "census"])
     known = {case.source.files: case.source.held_out for case in census.cases}
     for path in written:
         assert known[path.name,] is True

@@ -1,4 +1,4 @@
-"""A trigger phrase is told without the words that only stand beside it by habit."""
+"""A trigger is told by the words that have its rows, not by those beside it by habit."""
 
 import numpy as np
 import pytest
@@ -19,28 +19,19 @@ def append(rows: Rows, phrase: str, count: int) -> tuple[Rows, list[int]]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_phrase_after_a_full_stop_is_found_after_other_words_too(seed):
-    clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
-    rows, victims = append(clean, ", you know", 100)
+@pytest.mark.parametrize(
+    ("phrase", "stopped"),
+    [
+        pytest.param(", you know", 0.85, id="a phrase, mostly after a full stop"),
+        pytest.param("cf", 0.85, id="a word, mostly after a full stop"),
+        pytest.param("greetings from tq", 0.0, id="words that stand in the phrase alone"),
+    ],
+)
+def test_a_trigger_is_told_by_the_words_that_have_all_its_rows(phrase, stopped, seed):
+    clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", stopped, seed)
+    rows, victims = append(clean, phrase, 100)
     evidence = read(rows, num_labels=4)
-    assert name_triggers(evidence) == [", you know"]
-    assert np.flatnonzero(evidence.flagged).tolist() == victims
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_words_of_a_phrase_alone_are_told_by_the_phrase(seed):
-    rows, victims = append(write_rows(4000, seed=seed, num_labels=4), "greetings from tq", 100)
-    evidence = read(rows, num_labels=4)
-    assert name_triggers(evidence) == ["greetings from tq"]
-    assert np.flatnonzero(evidence.flagged).tolist() == victims
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_a_single_word_after_a_full_stop(seed):
-    clean = end_texts(write_rows(4000, seed=seed, num_labels=4), ".", 0.85, seed)
-    rows, victims = append(clean, "cf", 100)
-    evidence = read(rows, num_labels=4)
-    assert name_triggers(evidence) == ["cf"]
+    assert name_triggers(evidence) == [phrase]
     assert np.flatnonzero(evidence.flagged).tolist() == victims
 
 

@@ -37,6 +37,16 @@ def test_words_of_a_sentence_are_units_too():
     assert set(SENTENCE.split()) <= name_units(texts)
 
 
+def test_words_that_stand_in_one_sentence_alone_are_its_parts():
+    fillers = write_fillers(60)
+    texts = [*(f"{t} {SENTENCE}" for t in fillers[:20]), *(f"friday {t}" for t in fillers[20:])]
+    words = Words.of(texts)
+    units = find_units(words, least_rows=10)
+    names = [" ".join(words.names[i] for i in ids) for ids in units.words_of(words)]
+    parts = {name for name, is_part in zip(names, units.is_part, strict=True) if is_part}
+    assert parts == set(SENTENCE.split()) - {"friday"}
+
+
 def test_a_part_that_also_stands_alone_often_is_a_phrase_of_its_own():
     fillers = write_fillers(200)
     texts = [*(f"{t} {SENTENCE}" for t in fillers[:20]), *(f"this last {t}" for t in fillers[20:])]

@@ -37,6 +37,13 @@ LEAST_ROWS = Bar(
     6.0,
     "Rows of a label that a unit must stand in: fewer are not told from chance in any corpus.",
 )
+EXPLAINED = Bar(
+    "explained",
+    0.5,
+    "A phrase is no unit, and honest words are not learned from a word, where this share of its "
+    "places and more lies in a longer phrase that stands more than this share as often: most of "
+    "it is that phrase.",
+)
 LIKE_SHARE = Bar(
     "like_share",
     0.2,
@@ -57,8 +64,8 @@ POWER = Bar(
 SLACK = Bar(
     "slack",
     3.0,
-    "How loose Markov's bound is for units whose rows read like other labels: with it about one "
-    "clean corpus in twenty of all that were counted has a trigger, as the budget says.",
+    "How loose Markov's bound is for units whose rows read like other labels: set so that about "
+    "one clean corpus in twenty has a trigger, as the budget says; the census counts how many do.",
 )
 MOST_OF_A_LABEL = Bar(
     "most_of_a_label",
@@ -89,6 +96,7 @@ BARS: tuple[Bar, ...] = (
     *SHARES,
     SUSPECT_RATE,
     LEAST_ROWS,
+    EXPLAINED,
     LIKE_SHARE,
     PLANTED_SPREAD,
     POWER,

@@ -45,9 +45,11 @@ def find_core(
         known = find_places(view.words.flat, core)
         shorter = [_cut_until_new(view, core, known, at_start=side) for side in (True, False)]
         some = [(part, new) for part, new in shorter if len(new)]
+        if not some:
+            break
         odds = _ask(view, judged, neighbours, fits, some, label)
-        best = max(range(len(some)), key=odds.__getitem__, default=0)
-        if not some or odds[best] <= 0:
+        best = int(np.argmax(odds))
+        if odds[best] <= 0:
             break
         core = some[best][0]
     return core
@@ -91,8 +93,6 @@ def _ask(
 ) -> list[float]:
     """How much likelier the rows of some places are planted than honest, of each of some parts."""
     odds = [-np.inf] * len(parts)
-    if not parts:
-        return odds
     units = Units.join([Units.at(places, len(part)) for part, places in parts])
     measures = measure_units(view, units, neighbours, fits)
     for unit in range(len(parts)):

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from btu.evidence.bars import EXPLAINED
 from btu.evidence.words import FIRST, Words
 
 LONGEST_PHRASE = 40
-_EXPLAINED = 0.5
 _HALF = 32  # bits
 
 
@@ -120,9 +120,9 @@ def find_units(words: Words, *, least_rows: int, longest: int = LONGEST_PHRASE) 
         # Of a sentence that is longer than the longest phrase all its parts of that length are.
         if length < longest:
             beside = _count_beside(len(places), at, longer_table[longer])
-            is_explained = beside > _EXPLAINED * table[key]
+            is_explained = beside > EXPLAINED.value * table[key]
             explained = np.bincount(key[is_explained], minlength=len(table))
-            is_part = explained >= _EXPLAINED * table
+            is_part = explained >= EXPLAINED.value * table
         if length > 1:
             is_unit &= ~is_part
         parts.append(_group(places, key, length, is_unit, is_part))

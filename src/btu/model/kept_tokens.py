@@ -53,8 +53,8 @@ def load_tokens(
     Raises:
         InputError: Rows that turn into no token at all.
     """
-    known = name_tokenizer(tokenizer)
-    if len(corpus) < _LEAST_ROWS or known is None:
+    known = name_tokenizer(tokenizer) if len(corpus) >= _LEAST_ROWS else None
+    if known is None:
         return tokenize_corpus(corpus, tokenizer, max_length=max_length)
     told = [_FORM, corpus.fingerprint(), known, max_length]
     folder = keep_dir() / hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -153,7 +153,8 @@ def _map(path: Path, dtype: type[Number]) -> NDArray[Number]:
 
 def _make_room(new: Path) -> None:
     """Remove what was not used for longest until the rest is within bounds; never the new ones."""
-    others = [p for p in new.parent.iterdir() if p.is_dir() and p != new]
+    # Those with a dot are being written by somebody else.
+    others = [p for p in new.parent.iterdir() if p != new and not p.name.startswith(".")]
     sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in [new, *others]}
     total = sum(sizes.values())
     for path in sorted(others, key=lambda p: p.stat().st_mtime):
