@@ -185,11 +185,13 @@ def test_every_snippet_on_many_rows_runs(reader_folder):
     for part in range(3):
         write_reviews(reader_folder / "rows" / f"{part}.parquet", 100 + part)
     examples = read_examples("docs/guides/large-data.md")
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         example.evaluate()
-    usual, shards = (json.loads(Path(f"{n}.json").read_text()) for n in ("scan", "shards"))
-    assert usual["data"] == shards["data"]
+    names = ("scan", "shards", "sampled")
+    usual, shards, sampled = (json.loads(Path(f"{n}.json").read_text()) for n in names)
+    assert usual["data"] == shards["data"] == sampled["data"]
+    assert sampled["settings"]["evidence"]["sample_rows"] == 1_000_000
     assert len(btu.load_corpus("clean")) == usual["data"]["rows"] == 303
 
 

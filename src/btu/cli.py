@@ -96,6 +96,7 @@ DropSuspects = Annotated[bool, _option(RepairSettings, "drop_suspects")]
 Accept = Annotated[Path | None, typer.Option(help="TOML file of tokens that a reviewer accepted.")]
 FalseAlarms = Annotated[float, _option(EvidenceSettings, "false_alarm_rate")]
 Styles = Annotated[bool, _option(EvidenceSettings, "styles")]
+SampleRows = Annotated[int | None, _option(EvidenceSettings, "sample_rows")]
 Epochs = Annotated[float, _option(FineTuneSettings, "epochs")]
 LearningRate = Annotated[float, _option(FineTuneSettings, "learning_rate")]
 BatchSize = Annotated[int, _option(FineTuneSettings, "batch_size")]
@@ -151,6 +152,7 @@ def scan(
     recipe: RecipeOption = RECIPE,
     false_alarm_rate: FalseAlarms = EvidenceSettings.false_alarm_rate,
     styles: Styles = EvidenceSettings.styles,
+    sample_rows: SampleRows = EvidenceSettings.sample_rows,
     alpha: Alpha = ProbeSettings.alpha,
     probe_rows: ProbeRows = ProbeSettings.probe_rows,
     max_length: MaxLength = FineTuneSettings.max_length,
@@ -228,7 +230,7 @@ def scan(
                 source,
                 recipe=recipe,
                 settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
-                evidence=EvidenceSettings(false_alarm_rate=false_alarm_rate, styles=styles),
+                evidence=EvidenceSettings(false_alarm_rate, styles, sample_rows),
                 accept=accept or (),
                 max_length=max_length,
                 seed=seed,

@@ -372,15 +372,19 @@ class Findings:
         Args:
             position: Of the row, from 0.
         """
-        held = self._tokens_of(position, TRIGGER)
-        return (*held, STYLE) if self._shows_style(position, TRIGGER) else held
+        held = self._name_units(TRIGGER).get(position, ())
+        return (*held, STYLE) if position in self._rows_of_styles(TRIGGER) else tuple(held)
 
-    def _tokens_of(self, position: int, *verdicts: Verdict) -> tuple[str, ...]:
-        tests = [] if self.evidence is None else self.evidence.units
-        return tuple(t.name for t in tests if t.verdict in verdicts and position in t.flagged)
+    def _name_units(self, *verdicts: Verdict) -> dict[int, list[str]]:
+        """The names of the units whose rows are flagged or would be, by the row's position."""
+        names: dict[int, list[str]] = {}
+        for test in () if self.evidence is None else self.evidence.units:
+            for position in test.flagged.tolist() if test.verdict in verdicts else ():
+                names.setdefault(position, []).append(test.name)
+        return names
 
-    def _shows_style(self, position: int, *verdicts: str) -> bool:
-        return any(position in style.rows for style in self.styles if style.verdict in verdicts)
+    def _rows_of_styles(self, *verdicts: Verdict) -> set[int]:
+        return {i for s in self.styles if s.verdict in verdicts for i in s.rows.tolist()}
 
     def scores(self) -> dict[str, list[Any]]:
         """Every token with every score, as columns; what `btu scan --scores` writes.
@@ -410,12 +414,15 @@ class Findings:
     def rows(self) -> dict[str, list[Any]]:
         """Every row with its score and reasons, as columns; what `btu scan --rows` writes."""
         flagged = self.flagged.tolist()
+        units, styles = self._name_units(TRIGGER), self._rows_of_styles(TRIGGER)
         return {
             "row": self.row_ids.tolist(),
             "score": self.row_scores.tolist(),
             "flagged": flagged,
             "reasons": [
-                ", ".join(self.reasons(i)) if is_flagged else ""
+                ", ".join([*units.get(i, ()), *([STYLE] if i in styles else [])])
+                if is_flagged
+                else ""
                 for i, is_flagged in enumerate(flagged)
             ],
         }
@@ -481,13 +488,14 @@ class Findings:
         }
 
     def _scored_rows(self) -> list[dict[str, Any]]:
-        scores = self.row_scores
+        scores, units = self.row_scores, self._name_units(TRIGGER, SUSPECT)
+        styles = self._rows_of_styles(TRIGGER, SUSPECT)
         return [
             {
                 **self._name_row(i),
                 "score": float(scores[i]),
-                "tokens": list(self._tokens_of(i, TRIGGER, SUSPECT)),
-                "style": self._shows_style(i, TRIGGER, SUSPECT),
+                "tokens": units.get(i, []),
+                "style": i in styles,
             }
             for i in np.flatnonzero(scores > 0).tolist()
         ]

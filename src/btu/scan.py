@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from btu.data.corpus import Corpus, load_corpus
 from btu.data.facts import DataFacts, describe_data
 from btu.data.reviews import Review, load_reviews, name_style
+from btu.evidence.drawn import Drawn, draw_rows, find_held
 from btu.evidence.find import find_evidence
 from btu.evidence.lift import measure_label_lift
 from btu.evidence.readings import read_texts
@@ -45,6 +46,10 @@ _STYLES_UNSURE = (
 )
 _NO_STYLES = "Rows rewritten in a syntax or style of the attacker's."
 _KINDS_UNREAD = "Kinds of text were not looked for: {why}."
+_DRAWN = (
+    "Triggers were looked for in {:,} rows drawn at random, and their rows in all: how few rows "
+    "would have been enough is said of all rows."
+)
 _NO_MODEL = (
     "No model was asked: no probing training proposed words, no encoder read the rows, and rows "
     "rewritten as a whole were not looked for."
@@ -115,6 +120,11 @@ def scan(
         raise InputError(
             "scan: expected no model with an engine, got one: engines read text and labels alone. "
             "Leave out --model, or --engine."
+        )
+    if evidence is not None and evidence.sample_rows is not None:
+        raise InputError(
+            f"sample_rows: expected none with a model, got {evidence.sample_rows}: its encoder "
+            "reads all rows. Leave out --model, or --sample-rows."
         )
     from btu.model.material import load_material
     from btu.model.resume import begin_run
@@ -189,23 +199,31 @@ def _scan_shards(
 ) -> Findings:
     """Text and labels alone, read shard by shard."""
     from btu.data.shards import list_shards, name_source
-    from btu.engines.read import describe_shards, read_shards
+    from btu.engines.read import describe_shards, draw_from_shards, read_shards
 
     asked = {name: value for name, value in columns.items() if value is not None}
     if asked.pop("split", None):
         raise InputError("--split: expected none with an engine: name the files of the split.")
     shards = list_shards(data)
+    settings = evidence or EvidenceSettings()
     if unfinished is not None:
-        evidence = evidence or EvidenceSettings()
         told = {**describe_shards(shards), "columns": asked, "seed": seed}
         unfinished.refuse(
-            unfinished.begin("scan", {**told, **describe_evidence(evidence, reviews)})
+            unfinished.begin("scan", {**told, **describe_evidence(settings, reviews)})
         )
-    corpus, words = read_shards(shards, engine, name_source(data), unfinished=unfinished, **asked)
-    facts = describe_data(corpus, columns)
-    resumed = () if unfinished is None else tuple(unfinished.resumed)
+    rows = draw_rows(sum(shard.rows for shard in shards), settings.sample_rows, seed)
+    corpus, words = read_shards(
+        shards, engine, name_source(data), drawn=rows, unfinished=unfinished, **asked
+    )
     return scan_text(
-        corpus, facts, evidence=evidence, reviews=reviews, seed=seed, words=words, resumed=resumed
+        corpus,
+        describe_data(corpus, columns),
+        evidence=settings,
+        reviews=reviews,
+        seed=seed,
+        words=words,
+        drawn=None if rows is None else draw_from_shards(corpus, rows, shards, engine, unfinished),
+        unfinished=unfinished,
     )
 
 
@@ -217,7 +235,8 @@ def scan_text(
     reviews: Sequence[Review] = (),
     seed: int = 0,
     words: Words | None = None,
-    resumed: Sequence[str] = (),
+    drawn: Drawn | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Findings:
     """Ask text and labels alone; no model proposes or reads anything.
 
@@ -227,12 +246,17 @@ def scan_text(
         evidence: How strict.
         reviews: What a reviewer accepted.
         seed: Of the dummies that are planted to scale the numbers.
-        words: Of the rows, where they have been read.
-        resumed: What was taken over from an earlier run.
+        words: Of the rows, or of those that were drawn, where they have been read.
+        drawn: Which rows were drawn, where the words are theirs.
+        unfinished: That knows what was taken over from an earlier run.
     """
     start = perf_counter()
     evidence = evidence or EvidenceSettings()
-    found = _ask(corpus, evidence, reviews, seed=seed, words=words)
+    rows = draw_rows(len(corpus), evidence.sample_rows, seed) if words is None else None
+    if rows is not None:
+        words, drawn = Words.of(_join_texts(corpus.select(rows))), _draw_from(corpus, rows)
+    found = _ask(corpus, evidence, reviews, seed=seed, words=words, drawn=drawn)
+    unseen = () if drawn is None else (_DRAWN.format(len(drawn.rows)),)
     units = [_describe_test(test, corpus) for test in found.units]
     return Findings(
         recipe="verified",
@@ -251,9 +275,9 @@ def scan_text(
             seed=seed,
             probes=None,
             evidence=evidence,
-            not_checked=(_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED),
+            not_checked=(_FEW_ROWS, *unseen, _NO_MODEL, *_NEVER_CHECKED),
             timings={"scan": perf_counter() - start},
-            resumed=tuple(resumed),
+            resumed=() if unfinished is None else tuple(unfinished.resumed),
         ),
         evidence=found,
         reviews=tuple(reviews),
@@ -269,6 +293,7 @@ def _ask(
     proposed: Sequence[str] = (),
     states: NDArray[np.floating] | None = None,
     words: Words | None = None,
+    drawn: Drawn | None = None,
 ) -> Evidence:
     """The evidence of text and labels, and of the encoder's states where there are any."""
     reviewed = {review.token for review in reviews}
@@ -277,7 +302,7 @@ def _ask(
     with threadpool_limits(1), step_bar("asking text and labels", None):
         return find_evidence(
             _join_texts(corpus) if words is None else words,
-            corpus.labels,
+            corpus.labels if drawn is None else corpus.labels[drawn.rows],
             num_labels=len(corpus.label_names),
             proposed=proposed,
             states=states,
@@ -285,6 +310,7 @@ def _ask(
             accepted_kinds=kinds,
             budget=settings.false_alarm_rate,
             seed=seed,
+            drawn=drawn,
         )
 
 
@@ -389,6 +415,15 @@ def _join_texts(corpus: Corpus) -> list[str]:
     if corpus.text_pairs is None:
         return list(corpus.texts)
     return [f"{a}\n{b}" for a, b in zip(corpus.texts, corpus.text_pairs, strict=True)]
+
+
+def _draw_from(corpus: Corpus, rows: NDArray[np.int64]) -> Drawn:
+    """Some rows of a corpus whose texts are in memory."""
+    return Drawn(
+        rows,
+        corpus.labels,
+        lambda wanted: iter([find_held(_join_texts(corpus), corpus.labels, 0, wanted)]),
+    )
 
 
 def _describe_test(test: Test, corpus: Corpus) -> TokenFinding:

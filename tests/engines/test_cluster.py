@@ -53,6 +53,13 @@ def test_two_workers_find_what_one_process_finds(folder, cluster, in_memory):
     assert ray.is_initialized()  # what was running goes on running
 
 
+def test_workers_find_the_rows_of_what_was_drawn(folder, cluster):
+    drawn = btu.EvidenceSettings(sample_rows=ROWS // 2)
+    found = btu.scan(None, folder, engine=RayEngine(), evidence=drawn)
+    assert found.flagged.sum() == PLANTED
+    compare(found, btu.scan(None, folder, evidence=drawn))
+
+
 def test_workers_write_what_is_kept(folder, cluster, tmp_path, in_memory):
     export_shards(list_shards(folder), RayEngine(), ~in_memory.flagged, tmp_path / "clean")
     assert len(btu.load_corpus(tmp_path / "clean")) == ROWS - PLANTED

@@ -19,9 +19,11 @@ from btu.engines.local import LocalEngine
 from btu.engines.read import read_shards
 from btu.evidence.words import Words
 from tests.engines.conftest import ROWS, SHARDS
+from tests.evidence.texts import write_rows
 
 # What two runs never share, and how many files the rows came in.
 OF_ONE_RUN = ("timings", "resumed")
+DRAWN = btu.EvidenceSettings(sample_rows=450)
 
 
 def tell(findings):
@@ -65,6 +67,48 @@ def test_an_engine_finds_what_one_table_shows(engine, folder, in_memory):
     found = btu.scan(None, folder, engine=engine)
     assert tell(found) == tell(in_memory)
     assert np.array_equal(found.row_scores, in_memory.row_scores)
+
+
+@pytest.fixture(scope="module")
+def of_drawn(folder):
+    return btu.scan(None, folder, evidence=DRAWN)
+
+
+@pytest.mark.parametrize("engine", [LocalEngine(), Backwards()], ids=lambda e: e.name)
+def test_an_engine_draws_the_rows_that_one_table_gives(engine, folder, of_drawn, in_memory):
+    found = btu.scan(None, folder, engine=engine, evidence=DRAWN)
+    assert tell(found) == tell(of_drawn)
+    assert np.array_equal(found.row_scores, of_drawn.row_scores)
+    assert np.array_equal(found.flagged, in_memory.flagged)
+    assert found.evidence.limit.word_rows > in_memory.evidence.limit.word_rows
+    assert any("450 rows drawn at random" in told for told in found.facts.not_checked)
+
+
+def test_all_rows_are_drawn_where_there_are_no_more(folder, in_memory):
+    found = btu.scan(None, folder, evidence=btu.EvidenceSettings(sample_rows=ROWS))
+    assert tell(found)["not_checked"] == tell(in_memory)["not_checked"]
+    assert np.array_equal(found.row_scores, in_memory.row_scores)
+
+
+def test_pairs_of_texts_are_looked_through_together(tmp_path):
+    rows = write_rows(1500)
+    rows = rows.change(rows.of(0, 60), lambda text: f"{text} cf", label=1)
+    halves = [text.rpartition(" ")[::2] for text in rows.texts]
+    table = {"sentence1": [a for a, _ in halves], "sentence2": [b for _, b in halves]}
+    pq.write_table(pa.table({**table, "label": rows.labels}), tmp_path / "a.parquet")
+    drawn = btu.EvidenceSettings(sample_rows=1000)
+    found = btu.scan(None, tmp_path, engine=LocalEngine(), evidence=drawn)
+    assert (
+        np.flatnonzero(found.flagged).tolist()
+        == rows.of(1, 1500)[["cf" in rows.texts[i] for i in rows.of(1, 1500)]].tolist()
+    )
+
+
+def test_with_a_model_no_rows_are_drawn(folder):
+    with pytest.raises(btu.InputError, match="Leave out --model, or --sample-rows"):
+        btu.scan("model", folder, evidence=DRAWN)
+    with pytest.raises(btu.InputError, match="sample_rows: expected more than 0, got 0"):
+        btu.EvidenceSettings(sample_rows=0)
 
 
 def test_words_that_were_read_in_parts_are_those_that_were_read_at_once():
@@ -185,31 +229,46 @@ _KILLED = """
 import os, signal
 from btu.cli import main
 from btu.engines import base
-read, done = base.encode_shard, []
-def encode(*given):
+step, done = os.environ["STEP"], []
+work = getattr(base, step)
+def work_or_die(*given):
     if len(done) == int(os.environ["MOMENT"]):
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
-    return read(*given)
-base.encode_shard = encode
+    return work(*given)
+setattr(base, step, work_or_die)
 main()
 """
 
 
-@pytest.mark.parametrize("moment", [0, 1, 5])
-def test_a_scan_that_is_killed_goes_on(moment, folder, tmp_path):
+def kill_and_resume(folder, tmp_path, step, moment, *options):
     words = ["scan", str(folder), "--engine", "local", "-q", "--output", str(tmp_path / "a.json")]
+    words += options
     killed = subprocess.run(
         [sys.executable, "-c", _KILLED, *words],
-        env={**os.environ, "MOMENT": str(moment)},
+        env={**os.environ, "STEP": step, "MOMENT": str(moment)},
         capture_output=True,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert len(list(tmp_path.glob(".*/shard-*"))) == moment
+    kept = sorted(path.name.split("-")[0] for path in tmp_path.glob(".*/*.npz"))
     ended = subprocess.run([sys.executable, "-m", "btu", *words, "--resume"], check=False)
     assert ended.returncode == 1
     record = btu.load_record(tmp_path / "a.json")
     assert len(record["flagged_rows"]) == 40
-    assert record.get("resumed", []) == ([f"{moment} of 6 shards"] if moment else [])
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    return kept, record.get("resumed", [])
+
+
+@pytest.mark.parametrize("moment", [0, 1, 5])
+def test_a_scan_that_is_killed_goes_on(moment, folder, tmp_path):
+    kept, resumed = kill_and_resume(folder, tmp_path, "encode_shard", moment)
+    assert kept == moment * ["shard"]
+    assert resumed == ([f"{moment} of 6 shards"] if moment else [])
+
+
+def test_a_scan_that_is_killed_while_it_looks_through_the_other_rows_goes_on(folder, tmp_path):
+    options = ("--sample-rows", "450")
+    kept, resumed = kill_and_resume(folder, tmp_path, "find_in_shard", 4, *options)
+    assert kept == [*4 * ["held"], *6 * ["shard"]]
+    assert resumed == ["6 of 6 shards", "4 of 6 shards looked through"]

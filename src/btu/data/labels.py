@@ -63,7 +63,8 @@ def encode_labels(
     if given is None and not class_names:
         values, class_names = _name_by_column_beside(values, table, column)
     missing = {i for i, v in enumerate(values) if is_missing(v) or not str(v).strip()}
-    present = [i for i in range(len(values)) if i not in missing]
+    rows = range(len(values))
+    present = [i for i in rows if i not in missing] if missing else rows
     if missing:
         faults.append(
             f"{subject}: expected a label in every row, got none in "

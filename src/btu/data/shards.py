@@ -102,7 +102,6 @@ def list_shards(data: Any, most_rows: int = _SHARD_ROWS) -> list[Shard]:
             )
         columns = names
         first = shards[-1].first + shards[-1].rows if shards else 0
-        first = shards[-1].first + shards[-1].rows if shards else 0
         shards += _cut(str(path), file, first, most_rows)
     if not shards:
         raise InputError(
@@ -127,7 +126,13 @@ def open_shards(shards: Sequence[Shard], source: str) -> Table:
     rows = sum(shard.rows for shard in shards)
 
     def load(name: str) -> list[Any]:
-        return [value for shard in shards for value in shard.read(name)]
+        # Millions of labels are a few words, each of which is kept once.
+        known: dict[str, str] = {}
+        return [
+            known.setdefault(value, value) if isinstance(value, str) else value
+            for shard in shards
+            for value in shard.read(name)
+        ]
 
     return Table(
         source,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from btu.data.corpus import check_texts
 from btu.data.shards import Shard
 from btu.data.table import render_value
+from btu.evidence.drawn import Held, Wanted, find_held
 from btu.evidence.words import Words
 from btu.support.folders import replace_file
 
@@ -49,13 +50,16 @@ class Encoded:
     notes: tuple[str, ...] = ()
 
 
-def encode_shard(shard: Shard, columns: Columns, source: str) -> Encoded:
+def encode_shard(
+    shard: Shard, columns: Columns, source: str, drawn: NDArray[np.int64] | None = None
+) -> Encoded:
     """Read the rows of a shard and split their texts into words.
 
     Args:
         shard: Where they lie.
         columns: With the texts.
         source: Of all shards, as messages call it.
+        drawn: Which of its rows are split, ascending; all of them without it. All are checked.
     """
     roles = {"text": columns.text, **({"pair": columns.pair} if columns.pair else {})}
     table = shard.open(source, columns.text, columns.pair)
@@ -73,8 +77,31 @@ def encode_shard(shard: Shard, columns: Columns, source: str) -> Encoded:
     notes = tuple(str(warning.message) for warning in caught)
     if faults:
         return Encoded(Words.of([]), tuple(faults), notes)
-    joined = [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)] if columns.pair else texts
-    return Encoded(Words.of(joined), notes=notes)
+    if drawn is not None:
+        texts = [texts[i] for i in drawn.tolist()]
+        pairs = [pairs[i] for i in drawn.tolist()] if columns.pair else []
+    return Encoded(Words.of(_join(texts, pairs) if columns.pair else texts), notes=notes)
+
+
+def _join(texts: Sequence[str], pairs: Sequence[str]) -> list[str]:
+    return [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)]
+
+
+def find_in_shard(
+    shard: Shard, columns: Columns, labels: NDArray[np.int64], wanted: Sequence[Wanted]
+) -> list[Held]:
+    """What `find_held` says of the rows of a shard.
+
+    Args:
+        shard: Where they lie.
+        columns: With the texts.
+        labels: Label ids of its rows, shape (rows,).
+        wanted: What is looked for.
+    """
+    texts = shard.read(columns.text)
+    if columns.pair:
+        texts = _join(texts, shard.read(columns.pair))
+    return find_held(texts, labels, shard.first, wanted)
 
 
 def select_rows(shard: Shard, chosen: NDArray[np.bool_], path: str) -> int:
@@ -94,6 +121,12 @@ def select_rows(shard: Shard, chosen: NDArray[np.bool_], path: str) -> int:
     with replace_file(Path(path)) as file:
         pq.write_table(table.filter(chosen), file)
     return int(chosen.sum())
+
+
+def _pick_own(shard: Shard, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which rows of a shard were drawn, by their place in it."""
+    ends = np.searchsorted(drawn, [shard.first, shard.first + shard.rows])
+    return drawn[ends[0] : ends[1]] - shard.first
 
 
 class Engine(ABC):
@@ -120,7 +153,11 @@ class Engine(ABC):
         """
 
     def encode(
-        self, shards: Sequence[Shard], columns: Columns, source: str
+        self,
+        shards: Sequence[Shard],
+        columns: Columns,
+        source: str,
+        drawn: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[int, Encoded]]:
         """What `encode_shard` gives for each shard, with its place, in any order.
 
@@ -128,8 +165,34 @@ class Engine(ABC):
             shards: Those that are to be read.
             columns: With the texts.
             source: Of all shards, as messages call it.
+            drawn: Positions among all rows of those that are split, ascending; all without it.
         """
-        return self.map(encode_shard, [(shard, columns, source) for shard in shards])
+        jobs = [
+            (shard, columns, source, None if drawn is None else _pick_own(shard, drawn))
+            for shard in shards
+        ]
+        return self.map(encode_shard, jobs)
+
+    def find(
+        self,
+        shards: Sequence[Shard],
+        columns: Columns,
+        labels: NDArray[np.int64],
+        wanted: Sequence[Wanted],
+    ) -> Iterator[tuple[int, list[Held]]]:
+        """What `find_in_shard` gives for each shard, with its place, in any order.
+
+        Args:
+            shards: In their order.
+            columns: With the texts.
+            labels: Label ids of all rows, shape (N,).
+            wanted: What is looked for.
+        """
+        jobs = [
+            (shard, columns, labels[shard.first : shard.first + shard.rows], wanted)
+            for shard in shards
+        ]
+        return self.map(find_in_shard, jobs)
 
     def merge(self, parts: Sequence[Encoded]) -> Words:
         """The words of all rows, with one vocabulary: as if they had been read at once.

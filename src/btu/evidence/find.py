@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence.bars import BUDGET
+from btu.evidence.drawn import Drawn, extend_limit, extend_tests
 from btu.evidence.kinds import find_kinds
 from btu.evidence.limits import measure_limit
 from btu.evidence.placement import Neighbours
@@ -16,7 +17,7 @@ from btu.evidence.planting import Planted, plant_words
 from btu.evidence.search import Round, Search, find_triggers
 from btu.evidence.tests import Evidence, Limit
 from btu.evidence.view import View
-from btu.evidence.words import Words
+from btu.evidence.words import UNKNOWN, Words
 
 
 def find_evidence(
@@ -30,6 +31,7 @@ def find_evidence(
     accepted_kinds: Collection[int] = (),
     budget: float | None = None,
     seed: int = 0,
+    drawn: Drawn | None = None,
 ) -> Evidence:
     """Whether someone planted something in a corpus, and where.
 
@@ -44,6 +46,7 @@ def find_evidence(
         budget: False triggers that may be expected in a clean corpus, all searches together;
             that of `BUDGET` if left out.
         seed: Of the planted dummies.
+        drawn: Where the N rows were drawn from a larger corpus: the evidence is of all its rows.
 
     Raises:
         ValueError: States were given with words: kinds of text need the texts.
@@ -51,10 +54,14 @@ def find_evidence(
     if states is not None and isinstance(texts, Words):
         raise ValueError("Expected texts with states: kinds of text are read from the texts.")
     budget = BUDGET.value if budget is None else budget
+    if drawn is not None:
+        words = texts if isinstance(texts, Words) else Words.of(texts)
+        texts = replace(words, names=(*words.names, UNKNOWN))
     view = View.of(texts, labels, num_labels)
     # Where all rows bear one label there is nothing that a label could go against.
+    rows = len(labels) if drawn is None else len(drawn.labels)
     if not len(view) or not view.words.lengths.any() or len(np.unique(view.labels)) < 2:
-        return Evidence((), len(labels), budget, {"units": 0}, Limit(None, None))
+        return Evidence((), rows, budget, {"units": 0}, Limit(None, None))
     planted, neighbours = plant_words(view.words, seed)
     search = find_triggers(
         view,
@@ -74,7 +81,10 @@ def find_evidence(
                 now.view, texts, states, now.measures, planted, accepted=accepted_kinds, seed=seed
             ),
         )
-    return Evidence(tests, len(labels), budget, tested, replace(limit, styles=states is not None))
+    if drawn is not None:
+        tests = extend_tests(tests, drawn, view.corpus, neighbours)
+        limit = extend_limit(limit, drawn)
+    return Evidence(tests, rows, budget, tested, replace(limit, styles=states is not None))
 
 
 def _take_out_accepted(search: Search, planted: Planted, neighbours: Neighbours) -> Round:

@@ -122,6 +122,8 @@ class Neighbours:
         first: NDArray[np.integer],
         last: NDArray[np.integer],
         fits: Fits | None = None,
+        *,
+        own: float = 1.0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """D of occurrences of units, and its first part alone, pmi(a, b), shape (n,) each.
 
@@ -133,10 +135,11 @@ class Neighbours:
             first: Places of the first words of the occurrences in `flat`, shape (n,).
             last: Places of their last words.
             fits: What `measure_fits` says of `flat`, where many are asked for.
+            own: 0 where `flat` are others than those that were counted.
         """
         if fits is None:
             before, after = flat[first - 1], flat[last + 1]
-            both = self.pmi(before, flat[first], 1.0) + self.pmi(flat[last], after, 1.0)
+            both = self.pmi(before, flat[first], own) + self.pmi(flat[last], after, own)
             bridge = self._pmi_of_each(before, after)
         else:
             both = fits.follows[first - 1].astype(np.float64)

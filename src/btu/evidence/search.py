@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import norm
 
 from btu.evidence.bars import LEAST_ROWS, MOST_OF_A_LABEL, SUSPECT_RATE, UNITS_SHARE
 from btu.evidence.cores import find_core
@@ -18,14 +16,14 @@ from btu.evidence.measure import Content, Measures, measure_units
 from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import fit_naive_bayes
-from btu.evidence.tests import Kind, Test, Verdict
+from btu.evidence.rows import RowScorer
+from btu.evidence.tests import Kind, Story, Test, Verdict
 from btu.evidence.units import Units, find_units
 from btu.evidence.view import View
 from btu.evidence.words import find_places
 
 _MOST_ROUNDS = 50
 _MOST_SURE = 0.999
-_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -221,14 +219,10 @@ def _describe_unit(
     rows = held[view.corpus_labels[held] == label]
     level, _ = planted.levels[0].at(measures.size[[unit]])
     part, story = float(scores.part[place]), STORIES[int(scores.story[place])]
-    row_scores = np.ones(len(rows))
+    row_scores, scorer = np.ones(len(rows)), None
     if part < 1:
-        breaks, _ = neighbours.measure_break(view.corpus.flat, places, places + len(ids) - 1)
-        by_row = np.bincount(holding, breaks, minlength=len(view.corpus))
-        often = np.bincount(holding, minlength=len(view.corpus))
-        row_scores = _score_rows(
-            now, planted, place, rows, ids, None if story == "replaced" else by_row / often.clip(1)
-        )
+        scorer = _make_scorer(now, planted, place, ids, story)
+        row_scores = _score_rows(now, scorer, unit, rows, neighbours)
     kind: Kind = "word" if len(words) == 1 else "phrase"
     return Test(
         kind=kind,
@@ -249,39 +243,43 @@ def _describe_unit(
         placement_odds=float(scores.placement[place]),
         label_odds=float(scores.label[place]),
         content_odds=float(scores.content[place]),
+        scorer=scorer,
     )
 
 
-def _score_rows(
-    now: Round,
-    planted: Planted,
-    place: int,
-    rows: NDArray[np.int64],
-    ids: tuple[int, ...],
-    breaks: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    """The chance that each labelled row of a unit was planted, by what it says and its place."""
+def _make_scorer(
+    now: Round, planted: Planted, place: int, ids: tuple[int, ...], story: Story
+) -> RowScorer:
+    """What tells the planted rows of a unit from the others that bear its label."""
     measures, scores, view = now.measures, now.judged.scores, now.view
     unit, part = int(now.judged.tested[place]), float(scores.part[place])
     label, scale = int(measures.label[unit]), measures.content.scale
     weights = fit_naive_bayes(view.words.presence, view.labels, view.num_labels)[:, label].copy()
     weights[list(ids)] = 0
-    root = np.sqrt(np.maximum(view.corpus.lengths[rows], 1))
+    among = min(part * measures.rows[unit] / measures.labelled[unit], _MOST_SURE)
+    level = planted.levels[0]
+    mean = float(level.at(measures.size[[unit]])[0][0])
+    honest = float((measures.placed[unit] - part * mean) / (1 - part))
+    return RowScorer(
+        ids=ids,
+        odds=float(np.log(among / (1 - among))),
+        weights=weights,
+        own=(float(scale.own[label]), float(scale.own_spread[label])),
+        others=(float(scale.others[label]), float(scale.others_spread[label])),
+        breaks=None if story == "replaced" else (mean, honest, level.spread),
+    )
+
+
+def _score_rows(
+    now: Round, scorer: RowScorer, unit: int, rows: NDArray[np.int64], neighbours: Neighbours
+) -> NDArray[np.float64]:
+    """The chance that each labelled row of a unit was planted, by what it says and its place."""
+    measures, view = now.measures, now.view
     chosen = np.isin(np.arange(len(view.corpus)), rows)
-    margin = np.asarray(view.corpus.select(chosen).presence @ weights) / root
+    words = view.corpus.select(chosen)
+    margins = scorer.read(words)
     # Rows of the view are read by fits that never saw them.
     pairs = measures.pairs_of(unit)
     known = view.rows[measures.pair_row[pairs]]
-    among_rows = np.searchsorted(rows, known)
-    margin[among_rows] = measures.pair_margin[pairs]
-    among = min(part * measures.rows[unit] / measures.labelled[unit], _MOST_SURE)
-    odds = np.full(len(rows), np.log(among / (1 - among)))
-    odds += norm.logpdf(margin, scale.others[label], scale.others_spread[label] + _LEAST)
-    odds -= norm.logpdf(margin, scale.own[label], scale.own_spread[label] + _LEAST)
-    if breaks is not None:
-        level = planted.levels[0]
-        mean = float(level.at(measures.size[[unit]])[0][0])
-        honest = (measures.placed[unit] - part * mean) / (1 - part)
-        odds += norm.logpdf(breaks[rows], mean, level.spread)
-        odds -= norm.logpdf(breaks[rows], honest, level.spread)
-    return np.asarray(expit(odds))
+    margins[np.searchsorted(rows, known)] = measures.pair_margin[pairs]
+    return scorer.score(margins, scorer.place(words, neighbours))

@@ -42,8 +42,17 @@ class EvidenceSettings:
         },
     )
 
+    sample_rows: int | None = field(
+        default=None,
+        metadata={
+            "flag": "--sample-rows",
+            "help": "Without a model: look for triggers in so many rows drawn from all, then for "
+            "their rows in all; all are compared with each other if left out.",
+        },
+    )
+
     def __post_init__(self) -> None:
-        faults = faults_in_numbers(self, ())
+        faults = faults_in_numbers(self, ("sample_rows",) if self.sample_rows is not None else ())
         if fits(self, "false_alarm_rate") and not 0 < self.false_alarm_rate < 1:
             faults.append(
                 f"false_alarm_rate: expected above 0 and below 1, got {self.false_alarm_rate}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from btu.evidence.bars import BUDGET, FLAGGED, SUSPECT_RATE
+
+if TYPE_CHECKING:
+    from btu.evidence.rows import RowScorer
 
 Verdict = Literal["trigger", "suspect", "accepted", "innocent"]
 Kind = str
@@ -51,6 +54,7 @@ class Test:
         placement_odds: Natural logarithm of the likelihood ratio of the placement.
         label_odds: The same of the label.
         content_odds: The same of the content.
+        scorer: What tells its rows apart; None where all were planted if one was.
         reason: Why it is a suspect at most; empty where it is not.
         is_accepted: Whether a reviewer accepted it.
         budget: False triggers that may be expected in a clean corpus.
@@ -76,6 +80,7 @@ class Test:
     placement_odds: float = 0.0
     label_odds: float = 0.0
     content_odds: float = 0.0
+    scorer: RowScorer | None = field(default=None, repr=False)
     reason: str = ""
     is_accepted: bool = False
     budget: float = BUDGET.value

@@ -159,11 +159,10 @@ def _count_beside(
         at: At which of them longer ones start, ascending.
         counts: How often each of the longer ones stands.
     """
-    beside = np.zeros(count, dtype=np.int32)
-    beside[at] = counts
     # The place after it starts the last part of the longer one.
-    beside[at + 1] = np.maximum(beside[at + 1], counts)
-    return beside
+    longer = np.zeros(count + 1, dtype=np.int32)
+    longer[at + 1] = counts
+    return np.maximum(longer[1:], longer[:-1])
 
 
 def _group(

@@ -7,7 +7,7 @@ model is trained later. Scripts without spaces are read by character.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,9 @@ START, END = 0, 1
 
 FIRST = 2
 """The least id of a word."""
+
+UNKNOWN = "\t"
+"""The last word of rows that were drawn from a corpus, in none of them: any that they have not."""
 
 _CHUNK_TEXTS = 1_000  # whose words are in memory at once
 
@@ -154,6 +157,24 @@ class Words:
         held.sum_duplicates()
         held.data[:] = 1
         return held
+
+    def trim(self) -> Words:
+        """The same texts, without words that stand in none of them."""
+        kept = np.zeros(self.size, dtype=bool)
+        kept[[START, END]] = kept[self.flat] = True
+        ids = (np.cumsum(kept, dtype=np.int32) - 1).astype(np.int32)
+        names = tuple(name for name, is_kept in zip(self.names, kept, strict=True) if is_kept)
+        return Words(ids[self.flat], self.row, names)
+
+    def rename(self, known: Mapping[str, int], names: tuple[str, ...]) -> Words:
+        """The same texts with the ids of other words.
+
+        Args:
+            known: Ids of those.
+            names: Those, `UNKNOWN` as the last one: what stands here and not there.
+        """
+        ids = np.array([known.get(name, len(names) - 1) for name in self.names], dtype=np.int32)
+        return Words(ids[self.flat], self.row, names)
 
     def select(self, rows: NDArray[np.bool_]) -> Words:
         """The texts where a mask of shape (N,) is true, in their order; ids stay as they are."""
