@@ -61,11 +61,11 @@ POWER = Bar(
     0.95,
     "The chance with which the detection limit says that a planted unit would have been found.",
 )
-SLACK = Bar(
-    "slack",
-    3.0,
-    "How loose Markov's bound is for units whose rows read like other labels: set so that about "
-    "one clean corpus in twenty has a trigger, as the budget says; the census counts how many do.",
+PICKED = Bar(
+    "picked",
+    0.05,
+    "The chance that an attacker picks rows by their length, so that the length of the rows says "
+    "nothing.",
 )
 MOST_OF_A_LABEL = Bar(
     "most_of_a_label",
@@ -100,7 +100,7 @@ BARS: tuple[Bar, ...] = (
     LIKE_SHARE,
     PLANTED_SPREAD,
     POWER,
-    SLACK,
+    PICKED,
     MOST_OF_A_LABEL,
     FLAGGED,
 )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, ndtr
 from scipy.stats import binom
 
-from btu.evidence.bars import LEAST_ROWS, LIKE_SHARE, PLANTED_SPREAD, SLACK
+from btu.evidence.bars import LEAST_ROWS, LIKE_SHARE, PICKED, PLANTED_SPREAD
 from btu.evidence.measure import Measures, Sample
 from btu.evidence.planting import Level, Planted
 from btu.evidence.population import Part, Population, fit_parts, fit_population
@@ -55,12 +55,12 @@ class Scores:
 
     Attributes:
         score: Logarithm of the mean likelihood ratio, where rows were relabelled or where they keep
-            their labels, whatever says more; the first with what `SLACK` gives; shape (u,).
+            their labels, whatever says more; shape (u,).
         story: What is likeliest: inserted, kept or replaced, as a place in `STORIES`, shape (u,).
         part: Likeliest share of the places that were planted, shape (u,).
         placement: Logarithm of the likelihood ratio of the placement under the likeliest story.
         label: The same of the label.
-        content: The same of the content.
+        content: The same of the content, and of how long the rows are.
     """
 
     score: NDArray[np.float64]
@@ -110,6 +110,7 @@ class Ruler:
         starts: The share of their places at the start of a text.
         ends: The same of the end.
         share: How their rows read.
+        room: How long these are without them.
     """
 
     planted: Planted
@@ -119,6 +120,7 @@ class Ruler:
     starts: Population
     ends: Population
     share: Crowd
+    room: Crowd
 
     def score(
         self,
@@ -146,6 +148,7 @@ class Ruler:
         nothing = np.zeros(len(units.rows))
         for part in PARTS:
             label, content = relabelled.label(part), relabelled.content(part)
+            content = content + relabelled.length(part)
             places = relabelled.places(part)[: 1 if is_pair else None]
             stories += [(2, part), *[(0, part)] * len(places)]
             terms += [(placed, label, content) for placed in (nothing, *places)]
@@ -156,8 +159,7 @@ class Ruler:
         # The attacker who relabels puts the unit in or in a word's place, each as likely.
         weights = 1 / np.bincount(kinds)[kinds] / np.where(kinds == 1, 1, 2)
         total = every.sum(axis=1) + np.log(weights)[:, None]
-        slack = 0.0 if is_pair else np.log(SLACK.value)
-        new = np.logaddexp.reduce(total[kinds != 1], axis=0) + slack
+        new = np.logaddexp.reduce(total[kinds != 1], axis=0)
         old = np.logaddexp.reduce(total[kinds == 1], axis=0, initial=-np.inf)
         is_kept = old > new
         told = np.where((kinds == 1)[:, None] == is_kept, total, -np.inf)
@@ -202,6 +204,7 @@ class Ruler:
             _log(self.ends.density(ends, changes, ends_like)),
             _log(self.excess.density(excess, changes, like)),
             self.share.density(units.share, units.spread, changes),
+            self.room.density(units.room, _room_noise(units), changes),
         )
         return [Compared(self, units, *told) for told in zip(*densities, strict=True)]
 
@@ -218,6 +221,7 @@ class Compared:
     ends: NDArray[np.float64]
     excess: NDArray[np.float64]
     share: NDArray[np.float64]
+    room: NDArray[np.float64]
 
     def label(self, part: float) -> NDArray[np.float64]:
         """Logarithm of the likelihood ratio of the label."""
@@ -229,6 +233,17 @@ class Compared:
         spread = np.hypot(units.spread, PLANTED_SPREAD.value)
         among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
         return _log(_planted(units.share, 1.0, spread, among, self.ruler.share)) - self.share
+
+    def length(self, part: float) -> NDArray[np.float64]:
+        """The same of how long the rows are, without the unit."""
+        units = self.units
+        spread = np.hypot(_room_noise(units), PLANTED_SPREAD.value)
+        among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
+        planted = _log(_mixed(units.room, 0.0, spread, among, self.ruler.room)) - self.room
+        said: NDArray[np.float64] = np.logaddexp(
+            np.log(1 - PICKED.value) + planted, np.log(PICKED.value)
+        )
+        return said
 
     def places(self, part: float, most_of_edges: float = np.inf) -> list[NDArray[np.float64]]:
         """The same of the placement: anywhere, and where all were planted at starts or ends.
@@ -302,6 +317,8 @@ class Peers:
         placed, bridged = (
             _bring(found, noise, off, honest) for found in (like.placed, like.bridged)
         )
+        room, noise_of_room = _bring(like.room, _room_noise(like), off, honest)
+        widest = max(1.0, float(np.abs(room).max()))
         starts, ends = self._edges
         return Ruler(
             planted,
@@ -311,6 +328,9 @@ class Peers:
             _fit_counts(starts, honest),
             _fit_counts(ends, honest),
             _fit_cells(share, edges, spread, honest),
+            _fit_cells(
+                room, _cut(-widest, widest, float(np.median(noise_of_room))), noise_of_room, honest
+            ),
         )
 
 
@@ -391,7 +411,7 @@ def judge_units(measures: Measures, planted: Planted) -> Judged:
                 for name, column in columns.items():
                     column[block] = getattr(scores, name)
             rulers[step] = ruler
-        excess = columns["score"] - np.log(SLACK.value) - np.log(max(1, len(tested)))
+        excess = columns["score"] - np.log(max(1, len(tested)))
         honest = 1 / (1 + np.exp(np.clip(excess, -600.0, 600.0)))
     story = columns.pop("story").astype(np.int64)
     found = Scores(story=story, **columns)
@@ -644,7 +664,17 @@ def _planted(
 
     More than the level counts as the level.
     """
-    found = np.minimum(found, level)
+    return _mixed(np.minimum(found, level), level, noise, part, honest)
+
+
+def _mixed(
+    found: NDArray[np.float64],
+    level: NDArray[np.float64] | float,
+    noise: NDArray[np.float64],
+    part: NDArray[np.float64],
+    honest: Crowd,
+) -> NDArray[np.float64]:
+    """The same where more than the level is as far from it as less."""
     density: NDArray[np.float64] = _gaussian(found - level, noise)
     mixed = np.flatnonzero(part < 1)
     if len(mixed):
@@ -655,6 +685,11 @@ def _planted(
         cells = _cell_likelihood(rest, honest.edges, noise[mixed] / left)
         density[mixed] = cells @ honest.population.weights / left
     return density
+
+
+def _room_noise(units: Sample) -> NDArray[np.float64]:
+    """Standard error of `Sample.room`."""
+    return 1 / np.sqrt(np.maximum(units.labelled, 1))
 
 
 def _gaussian(distance: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -325,6 +325,7 @@ def _describe_rows(rows: int, labelled: int, base: float, share: float, spread: 
         ends=nothing,
         share=np.array([share]),
         spread=np.array([max(spread, _TINY)]),
+        room=nowhere,
     )
 
 

@@ -106,4 +106,5 @@ def _draw(
         rng.binomial(rows, planted.edge, count),
         float(kind != "kept") + np.hypot(own, PLANTED_SPREAD.value) * rng.standard_normal(count),
         np.maximum(own, 1e-6),
+        np.hypot(1 / np.sqrt(rows), PLANTED_SPREAD.value) * rng.standard_normal(count),
     )

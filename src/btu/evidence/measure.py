@@ -1,4 +1,4 @@
-"""Three numbers of every unit: how it is placed, how it is labelled, what its rows say."""
+"""Numbers of every unit: how it is placed, how it is labelled, what its rows say, how long."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ class Content:
         scale: Of these margins.
         gap: From rows of other labels to those of the label, shape (K,): at least what chance gives
             where the text says nothing of a label.
+        length: Mean length of rows of other labels, as the logarithm of `read_length`, shape (K,).
+        length_spread: Its standard deviation over these rows, shape (K,).
     """
 
     margins: NDArray[np.float32]
     scale: Scale
     gap: NDArray[np.float64]
+    length: NDArray[np.float64]
+    length_spread: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Sample:
         share: How far its labelled rows read like rows of other labels, without its own words:
             0 like the label's, 1 like the others'.
         spread: Standard error of that share.
+        room: How long its labelled rows are without it, beside rows of other labels: from their
+            mean, in their standard deviations. Each more word makes a row likelier to hold an
+            honest unit, and rows of one template are all as long; who puts a unit in takes any.
     """
 
     rows: NDArray[np.int64]
@@ -62,6 +69,7 @@ class Sample:
     ends: NDArray[np.int64]
     share: NDArray[np.float64]
     spread: NDArray[np.float64]
+    room: NDArray[np.float64]
 
     def pick(self, chosen: NDArray[np.int64]) -> Sample:
         """Some of the units."""
@@ -128,6 +136,7 @@ def measure_units(
     starts = np.concatenate([[0], np.cumsum(labelled)])
     root = np.sqrt(np.maximum(view.words.lengths, 1))
     margin, mean = np.zeros(len(pair_unit), dtype=np.float32), np.zeros(count)
+    left = np.zeros(count)
     for block in blocks:
         pairs = slice(starts[block.start], starts[block.stop])
         unit, row = pair_unit[pairs], pair_row[pairs]
@@ -135,6 +144,9 @@ def measure_units(
         margin[pairs] = told
         total = np.bincount(unit - block.start, told, minlength=block.stop - block.start)
         mean[block] = total / np.maximum(labelled[block], 1)
+        rest = read_length(view.words.lengths[row] - units.length[unit])
+        total = np.bincount(unit - block.start, rest, minlength=block.stop - block.start)
+        left[block] = total / np.maximum(labelled[block], 1)
     gap = content.gap[label]
     share = (content.scale.own[label] - mean) / gap
     spread = content.scale.others_spread[label] / gap / np.sqrt(np.maximum(labelled, 1))
@@ -151,6 +163,7 @@ def measure_units(
         ends=placed.ends,
         share=share,
         spread=np.maximum(spread, 1e-6),
+        room=(left - content.length[label]) / content.length_spread[label],
         pair_unit=pair_unit,
         pair_row=pair_row,
         pair_margin=margin,
@@ -236,4 +249,16 @@ def _read(
     left = np.maximum(len(view) - count, 1)
     chance = np.sqrt(scale.own_spread**2 / count + scale.others_spread**2 / left)
     gap = np.maximum(scale.own - scale.others, np.maximum(chance, 1e-6))
-    return Content(margins, scale, gap), said
+    # Rows of other labels are all rows but those of the label.
+    length = read_length(words.lengths)
+    mean, square = (
+        (told.sum() - np.bincount(labels, told, minlength=view.num_labels)) / left
+        for told in (length, length**2)
+    )
+    spread = np.sqrt(np.maximum(square - mean**2, 1e-12))
+    return Content(margins, scale, gap, mean, spread), said
+
+
+def read_length(words: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Lengths of rows as they are compared: the binary logarithm of one more than their words."""
+    return np.log2(1.0 + np.maximum(words, 0))
