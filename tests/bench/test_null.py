@@ -50,12 +50,12 @@ def write_result(folder, *, triggers, found):
 
 def test_the_table_of_numbers_says_what_half_and_double_do(tmp_path):
     write_result(tmp_path, triggers=0, found=19)
-    write_result(tmp_path / "slack=2", triggers=1, found=20)
+    write_result(tmp_path / "picked=2", triggers=1, found=20)
     write_result(tmp_path / "without-pairs", triggers=0, found=3)
     table = render_bars(tmp_path)
     assert "As they are: 0 of 1; 1 of 1" in table
-    (slack,) = [line for line in table.splitlines() if line.startswith("| slack")]
-    assert [cell.strip() for cell in slack.split("|")][3:5] == ["–", "1 of 1; 1 of 1"]
+    (picked,) = [line for line in table.splitlines() if line.startswith("| picked")]
+    assert [cell.strip() for cell in picked.split("|")][3:5] == ["–", "1 of 1; 1 of 1"]
     assert all(bar.why in table for bar in BARS)
     (pairs,) = [line for line in render_ablation(tmp_path).splitlines() if "pairs" in line]
     assert "0 of 1; 0 of 1" in pairs

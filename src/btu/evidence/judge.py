@@ -159,7 +159,7 @@ class Ruler:
         # The attacker who relabels puts the unit in or in a word's place, each as likely.
         weights = 1 / np.bincount(kinds)[kinds] / np.where(kinds == 1, 1, 2)
         total = every.sum(axis=1) + np.log(weights)[:, None]
-        new = np.logaddexp.reduce(total[kinds != 1], axis=0)
+        new = np.asarray(np.logaddexp.reduce(total[kinds != 1], axis=0), dtype=np.float64)
         old = np.logaddexp.reduce(total[kinds == 1], axis=0, initial=-np.inf)
         is_kept = old > new
         told = np.where((kinds == 1)[:, None] == is_kept, total, -np.inf)
