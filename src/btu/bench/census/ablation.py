@@ -41,6 +41,7 @@ ABLATIONS: dict[str, tuple[str, Any, str, Any]] = {
     "edges": ("starts and ends of texts", judge.Compared, "places", _place_anywhere),
     "label": ("the label", judge.Compared, "label", _say_nothing),
     "content": ("what the rows say", judge.Compared, "content", _say_nothing),
+    "length": ("how long they are", judge.Compared, "length", _say_nothing),
     "phrases": ("phrases", search, "find_units", _find_words),
     **{
         one.name: (one.title, search, "FURTHER", tuple(f for f in FURTHER if f is not one))
