@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from btu.data.corpus import Corpus, load_corpus
 from btu.data.reviews import Review
-from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
+from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe, check_with_model
 from btu.findings import Findings
 from btu.guard import Guard, build_guard
 from btu.model.adapters import add_adapter, check_adapter, describe_adapter
@@ -190,6 +190,7 @@ def defend(
     Source: Jiang et al., AAAI 2025; docs/limits.md says where this differs.
     """
     check_recipe(recipe)
+    check_with_model(evidence_settings)
     check_action(action)
     settings = settings or FineTuneSettings()
     check_training_args(settings, evaluates=eval_data is not None)

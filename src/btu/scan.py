@@ -20,7 +20,7 @@ from btu.evidence.drawn import Drawn, draw_rows, find_held
 from btu.evidence.find import find_evidence
 from btu.evidence.lift import measure_label_lift
 from btu.evidence.readings import read_texts
-from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe
+from btu.evidence.settings import EvidenceSettings, Recipe, check_recipe, check_with_model
 from btu.evidence.tests import Evidence, Test
 from btu.evidence.words import GAP, Words, find_spans
 from btu.findings import Example, Findings, ScanFacts, TokenFinding, judge_named
@@ -121,11 +121,7 @@ def scan(
             "scan: expected no model with an engine, got one: engines read text and labels alone. "
             "Leave out --model, or --engine."
         )
-    if evidence is not None and evidence.sample_rows is not None:
-        raise InputError(
-            f"sample_rows: expected none with a model, got {evidence.sample_rows}: its encoder "
-            "reads all rows. Leave out --model, or --sample-rows."
-        )
+    check_with_model(evidence)
     from btu.model.material import load_material
     from btu.model.resume import begin_run
 

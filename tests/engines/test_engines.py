@@ -18,6 +18,8 @@ from btu.engines.export import export_shards
 from btu.engines.local import LocalEngine
 from btu.engines.read import read_shards
 from btu.evidence.words import Words
+from btu.report.stories import say_limit
+from btu.support.record import build_record
 from tests.engines.conftest import ROWS, SHARDS
 from tests.evidence.texts import write_rows
 
@@ -82,6 +84,8 @@ def test_an_engine_draws_the_rows_that_one_table_gives(engine, folder, of_drawn,
     assert np.array_equal(found.flagged, in_memory.flagged)
     assert found.evidence.limit.word_rows > in_memory.evidence.limit.word_rows
     assert any("450 rows drawn at random" in told for told in found.facts.not_checked)
+    record = build_record("scan", found.to_dict())
+    assert "looked for in 450 rows, and what was found in all 900." in say_limit(record)
 
 
 def test_all_rows_are_drawn_where_there_are_no_more(folder, in_memory):
@@ -107,6 +111,8 @@ def test_pairs_of_texts_are_looked_through_together(tmp_path):
 def test_with_a_model_no_rows_are_drawn(folder):
     with pytest.raises(btu.InputError, match="Leave out --model, or --sample-rows"):
         btu.scan("model", folder, evidence=DRAWN)
+    with pytest.raises(btu.InputError, match="sample_rows: expected none with a model, got 450"):
+        btu.defend("model", folder, evidence_settings=DRAWN)
     with pytest.raises(btu.InputError, match="sample_rows: expected more than 0, got 0"):
         btu.EvidenceSettings(sample_rows=0)
 

@@ -59,3 +59,19 @@ class EvidenceSettings:
             )
         if faults:
             raise InputError.from_faults("evidence settings", faults)
+
+
+def check_with_model(settings: EvidenceSettings | None) -> None:
+    """Refuse what is for scans without a model.
+
+    Args:
+        settings: As a scan or a defence was given them.
+
+    Raises:
+        InputError: A sample of the rows is asked for.
+    """
+    if settings is not None and settings.sample_rows is not None:
+        raise InputError(
+            f"sample_rows: expected none with a model, got {settings.sample_rows}: its encoder "
+            "reads all rows. Leave out --model, or --sample-rows."
+        )

@@ -21,7 +21,7 @@ def say_story(story: str) -> str:
 
 
 def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> str:
-    """The detection limit of a scan, in two or three sentences; empty where none was measured.
+    """The detection limit of a scan, in some sentences; empty where none was measured.
 
     Args:
         record: Of a scan or a defence.
@@ -53,4 +53,13 @@ def say_limit(record: Mapping[str, Any], write: Callable[[str], str] = str) -> s
         )
         said += f" For a word by target label: {named}."
     styles = "can be suspects only" if limit["styles"] else "were not looked for"
-    return f"{said} Rewritten rows {styles}."
+    return f"{said}{_say_sample(record)} Rewritten rows {styles}."
+
+
+def _say_sample(record: Mapping[str, Any]) -> str:
+    """How many rows were compared, where not all were; with a space before it."""
+    compared = (record["settings"]["evidence"] or {}).get("sample_rows")
+    rows = record["data"]["rows"]
+    if compared is None or compared >= rows:
+        return ""
+    return f" Triggers were looked for in {compared:,} rows, and what was found in all {rows:,}."
