@@ -204,10 +204,6 @@ def render_large(result: Mapping[str, Any]) -> str:
                         _rate(many, 3 * many["bytes"]) / 1e9,
                         ",.0f",
                     ),
-                    "memory of the machine that asks, GiB, beside that of the rows compared": (
-                        _more(few, many, "peak_mib") / 1024,
-                        ",.0f",
-                    ),
                     "a word is found from so many rows": (_rate(many, many["word_rows"]), ",.0f"),
                 }
             ),

@@ -230,7 +230,9 @@ def scan(
                 source,
                 recipe=recipe,
                 settings=ProbeSettings(alpha=alpha, probe_rows=probe_rows, precision=precision),
-                evidence=EvidenceSettings(false_alarm_rate, styles, sample_rows),
+                evidence=EvidenceSettings(
+                    false_alarm_rate=false_alarm_rate, styles=styles, sample_rows=sample_rows
+                ),
                 accept=accept or (),
                 max_length=max_length,
                 seed=seed,

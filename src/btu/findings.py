@@ -372,8 +372,14 @@ class Findings:
         Args:
             position: Of the row, from 0.
         """
-        held = self._name_units(TRIGGER).get(position, ())
-        return (*held, STYLE) if position in self._rows_of_styles(TRIGGER) else tuple(held)
+        return tuple(self._list_reasons().get(position, ()))
+
+    def _list_reasons(self) -> dict[int, list[str]]:
+        """The same of all rows that have any, by their positions."""
+        reasons = self._name_units(TRIGGER)
+        for position in self._rows_of_styles(TRIGGER):
+            reasons.setdefault(position, []).append(STYLE)
+        return reasons
 
     def _name_units(self, *verdicts: Verdict) -> dict[int, list[str]]:
         """The names of the units whose rows are flagged or would be, by the row's position."""
@@ -413,16 +419,13 @@ class Findings:
 
     def rows(self) -> dict[str, list[Any]]:
         """Every row with its score and reasons, as columns; what `btu scan --rows` writes."""
-        flagged = self.flagged.tolist()
-        units, styles = self._name_units(TRIGGER), self._rows_of_styles(TRIGGER)
+        flagged, reasons = self.flagged.tolist(), self._list_reasons()
         return {
             "row": self.row_ids.tolist(),
             "score": self.row_scores.tolist(),
             "flagged": flagged,
             "reasons": [
-                ", ".join([*units.get(i, ()), *([STYLE] if i in styles else [])])
-                if is_flagged
-                else ""
+                ", ".join(reasons.get(i, ())) if is_flagged else ""
                 for i, is_flagged in enumerate(flagged)
             ],
         }

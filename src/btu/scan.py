@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from btu.data.corpus import Corpus, load_corpus
+from btu.data.corpus import Corpus, join_pairs, load_corpus
 from btu.data.facts import DataFacts, describe_data
 from btu.data.reviews import Review, load_reviews, name_style
 from btu.evidence.drawn import Drawn, draw_rows, find_held
@@ -46,10 +46,6 @@ _STYLES_UNSURE = (
 )
 _NO_STYLES = "Rows rewritten in a syntax or style of the attacker's."
 _KINDS_UNREAD = "Kinds of text were not looked for: {why}."
-_DRAWN = (
-    "Triggers were looked for in {:,} rows drawn at random, and their rows in all: how few rows "
-    "would have been enough is said of all rows."
-)
 _NO_MODEL = (
     "No model was asked: no probing training proposed words, no encoder read the rows, and rows "
     "rewritten as a whole were not looked for."
@@ -252,7 +248,6 @@ def scan_text(
     if rows is not None:
         words, drawn = Words.of(_join_texts(corpus.select(rows))), _draw_from(corpus, rows)
     found = _ask(corpus, evidence, reviews, seed=seed, words=words, drawn=drawn)
-    unseen = () if drawn is None else (_DRAWN.format(len(drawn.rows)),)
     units = [_describe_test(test, corpus) for test in found.units]
     return Findings(
         recipe="verified",
@@ -271,7 +266,7 @@ def scan_text(
             seed=seed,
             probes=None,
             evidence=evidence,
-            not_checked=(_FEW_ROWS, *unseen, _NO_MODEL, *_NEVER_CHECKED),
+            not_checked=(_FEW_ROWS, _NO_MODEL, *_NEVER_CHECKED),
             timings={"scan": perf_counter() - start},
             resumed=() if unfinished is None else tuple(unfinished.resumed),
         ),
@@ -408,9 +403,7 @@ def _name_tokens(
 
 
 def _join_texts(corpus: Corpus) -> list[str]:
-    if corpus.text_pairs is None:
-        return list(corpus.texts)
-    return [f"{a}\n{b}" for a, b in zip(corpus.texts, corpus.text_pairs, strict=True)]
+    return join_pairs(corpus.texts, corpus.text_pairs)
 
 
 def _draw_from(corpus: Corpus, rows: NDArray[np.int64]) -> Drawn:

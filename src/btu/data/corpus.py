@@ -239,6 +239,18 @@ def load_corpus(
     )
 
 
+def join_pairs(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
+    """Each text with the second one of its pair, as one that is read for evidence.
+
+    Args:
+        texts: N texts.
+        pairs: Their second texts; None where there are none.
+    """
+    if pairs is None:
+        return list(texts)
+    return [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)]
+
+
 def _hold(texts: Sequence[str]) -> Sequence[str]:
     """Texts that nobody can change: those in memory as a tuple, others as they are."""
     return texts if isinstance(texts, ShardTexts) else tuple(texts)

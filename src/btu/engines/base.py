@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from btu.data.corpus import check_texts
+from btu.data.corpus import check_texts, join_pairs
 from btu.data.shards import Shard
 from btu.data.table import render_value
 from btu.evidence.drawn import Held, Wanted, find_held
@@ -77,14 +77,10 @@ def encode_shard(
     notes = tuple(str(warning.message) for warning in caught)
     if faults:
         return Encoded(Words.of([]), tuple(faults), notes)
-    if drawn is not None:
-        texts = [texts[i] for i in drawn.tolist()]
-        pairs = [pairs[i] for i in drawn.tolist()] if columns.pair else []
-    return Encoded(Words.of(_join(texts, pairs) if columns.pair else texts), notes=notes)
-
-
-def _join(texts: Sequence[str], pairs: Sequence[str]) -> list[str]:
-    return [f"{a}\n{b}" for a, b in zip(texts, pairs, strict=True)]
+    joined = join_pairs(texts, pairs if columns.pair else None)
+    return Encoded(
+        Words.of(joined if drawn is None else [joined[i] for i in drawn.tolist()]), notes=notes
+    )
 
 
 def find_in_shard(
@@ -98,9 +94,8 @@ def find_in_shard(
         labels: Label ids of its rows, shape (rows,).
         wanted: What is looked for.
     """
-    texts = shard.read(columns.text)
-    if columns.pair:
-        texts = _join(texts, shard.read(columns.pair))
+    pairs = shard.read(columns.pair) if columns.pair else None
+    texts = join_pairs(shard.read(columns.text), pairs)
     return find_held(texts, labels, shard.first, wanted)
 
 

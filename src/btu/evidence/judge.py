@@ -232,14 +232,16 @@ class Compared:
         units = self.units
         spread = np.hypot(units.spread, PLANTED_SPREAD.value)
         among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
-        return _log(_planted(units.share, 1.0, spread, among, self.ruler.share)) - self.share
+        # Where they read further than all others do, they read as planted rows do.
+        share = np.minimum(units.share, 1.0)
+        return _log(_planted(share, 1.0, spread, among, self.ruler.share)) - self.share
 
     def length(self, part: float) -> NDArray[np.float64]:
         """The same of how long the rows are, without the unit."""
         units = self.units
         spread = np.hypot(_room_noise(units), PLANTED_SPREAD.value)
         among = np.minimum(1.0, part * units.rows / np.maximum(units.labelled, 1))
-        planted = _log(_mixed(units.room, 0.0, spread, among, self.ruler.room)) - self.room
+        planted = _log(_planted(units.room, 0.0, spread, among, self.ruler.room)) - self.room
         said: NDArray[np.float64] = np.logaddexp(
             np.log(1 - PICKED.value) + planted, np.log(PICKED.value)
         )
@@ -256,7 +258,9 @@ class Compared:
         mean, noise = planted.levels[0].at(size)
         noise = np.hypot(noise, PLANTED_SPREAD.value)
         parts = np.full(len(size), part)
-        anywhere = _log(_planted(units.placed, mean, noise, parts, self.ruler.placed)) - self.placed
+        # More than the level of planted words counts as the level.
+        placed = np.minimum(units.placed, mean)
+        anywhere = _log(_planted(placed, mean, noise, parts, self.ruler.placed)) - self.placed
         if part < 1:
             return [anywhere]
         # Any place of a text, or the places of an attacker's own choice.
@@ -268,7 +272,8 @@ class Compared:
         for level, (found, honest) in zip(planted.levels[1:], sides, strict=True):
             mean, noise = level.at(size)
             noise = np.hypot(noise, PLANTED_SPREAD.value)
-            bridged = _planted(units.bridged, mean, noise, parts, self.ruler.bridged)
+            bridged = np.minimum(units.bridged, mean)
+            bridged = _planted(bridged, mean, noise, parts, self.ruler.bridged)
             there = _log(binom.pmf(found, units.places, 1 - 0.5 / (units.places + 1)))
             told.append(_log(bridged) - self.bridged + np.minimum(there - honest, most_of_edges))
         return told
@@ -660,21 +665,7 @@ def _planted(
     part: NDArray[np.float64],
     honest: Crowd,
 ) -> NDArray[np.float64]:
-    """Density where a part is at the planted level, the rest as honest units are.
-
-    More than the level counts as the level.
-    """
-    return _mixed(np.minimum(found, level), level, noise, part, honest)
-
-
-def _mixed(
-    found: NDArray[np.float64],
-    level: NDArray[np.float64] | float,
-    noise: NDArray[np.float64],
-    part: NDArray[np.float64],
-    honest: Crowd,
-) -> NDArray[np.float64]:
-    """The same where more than the level is as far from it as less."""
+    """Density where a part is at the planted level, the rest as honest units are."""
     density: NDArray[np.float64] = _gaussian(found - level, noise)
     mixed = np.flatnonzero(part < 1)
     if len(mixed):
