@@ -38,8 +38,8 @@ _MOST_CHANGE = 4.0  # of a variance with the octaves: half to double the spread
 _TINY_SHARE = 1e-9
 _TINY = 1e-300
 _PASSES = 3
-# Units of one size that honest ones are learned from: only the time hangs on it. No case of the
-# census differs from learning from all.
+# Units of one size that honest ones are learned from, and those nearest to it where there are more:
+# one stands for several. The time hangs on it.
 _MOST_FITTED = 4_000
 _BLOCK = 20_000  # units that are scored at once
 _FITTED_AT_ONCE = 2_000
@@ -466,7 +466,8 @@ def _pick_peers(
     size = np.log2(np.maximum(units.rows, 1))
     distance = np.abs(size - step)
     count = int(known.sum())
-    places = (LIKE_SHARE.value * count * np.array([1.0, 0.5])).astype(int)
+    nearest = min(LIKE_SHARE.value * count, _MOST_FITTED)
+    places = (nearest * np.array([1.0, 0.5])).astype(int)
     far, half = np.sort(distance[known])[np.minimum(places, count - 1)]
     like = np.flatnonzero((distance <= max(_OCTAVE, far)) & usable)
     # What words say of labels does not change with more rows, but for its noise.

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from btu.evidence.lengths import Lengths
 from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.reading import FOLDS, Scale, read_folds
 from btu.evidence.units import Units
@@ -27,15 +28,13 @@ class Content:
         scale: Of these margins.
         gap: From rows of other labels to those of the label, shape (K,): at least what chance gives
             where the text says nothing of a label.
-        length: Mean length of rows of other labels, as the logarithm of `read_length`, shape (K,).
-        length_spread: Its standard deviation over these rows, shape (K,).
+        lengths: How long rows are beside those of other labels.
     """
 
     margins: NDArray[np.float32]
     scale: Scale
     gap: NDArray[np.float64]
-    length: NDArray[np.float64]
-    length_spread: NDArray[np.float64]
+    lengths: Lengths
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ class Sample:
         share: How far its labelled rows read like rows of other labels, without its own words:
             0 like the label's, 1 like the others'.
         spread: Standard error of that share.
-        room: How long its labelled rows are without it, beside rows of other labels: from their
-            mean, in their standard deviations. Each more word makes a row likelier to hold an
-            honest unit, and rows of one template are all as long; who puts a unit in takes any.
+        room: How long its labelled rows are without it, beside rows of other labels: the mean of
+            `Lengths.compare`. Each more word makes a row likelier to hold an honest unit, and rows
+            of one template are all as long; who puts a unit in takes any.
     """
 
     rows: NDArray[np.int64]
@@ -144,7 +143,7 @@ def measure_units(
         margin[pairs] = told
         total = np.bincount(unit - block.start, told, minlength=block.stop - block.start)
         mean[block] = total / np.maximum(labelled[block], 1)
-        rest = read_length(view.words.lengths[row] - units.length[unit])
+        rest = content.lengths.compare(view.words.lengths[row] - units.length[unit], label[unit])
         total = np.bincount(unit - block.start, rest, minlength=block.stop - block.start)
         left[block] = total / np.maximum(labelled[block], 1)
     gap = content.gap[label]
@@ -163,7 +162,7 @@ def measure_units(
         ends=placed.ends,
         share=share,
         spread=np.maximum(spread, 1e-6),
-        room=(left - content.length[label]) / content.length_spread[label],
+        room=left,
         pair_unit=pair_unit,
         pair_row=pair_row,
         pair_margin=margin,
@@ -249,16 +248,5 @@ def _read(
     left = np.maximum(len(view) - count, 1)
     chance = np.sqrt(scale.own_spread**2 / count + scale.others_spread**2 / left)
     gap = np.maximum(scale.own - scale.others, np.maximum(chance, 1e-6))
-    # Rows of other labels are all rows but those of the label.
-    length = read_length(words.lengths)
-    mean, square = (
-        (told.sum() - np.bincount(labels, told, minlength=view.num_labels)) / left
-        for told in (length, length**2)
-    )
-    spread = np.sqrt(np.maximum(square - mean**2, 1e-12))
-    return Content(margins, scale, gap, mean, spread), said
-
-
-def read_length(words: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Lengths of rows as they are compared: the binary logarithm of one more than their words."""
-    return np.log2(1.0 + np.maximum(words, 0))
+    lengths = Lengths.of(words.lengths, labels, view.num_labels)
+    return Content(margins, scale, gap, lengths), said

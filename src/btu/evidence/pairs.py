@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix, triu
 
 from btu.evidence.bars import LEAST_ROWS, PAIRS_SHARE, SUSPECT_RATE
 from btu.evidence.judge import STORIES, Peers, Scores
-from btu.evidence.measure import Measures, Sample, read_length
+from btu.evidence.measure import Measures, Sample
 from btu.evidence.placement import Fits, Neighbours
 from btu.evidence.planting import Planted
 from btu.evidence.reading import read_folds
@@ -299,7 +299,7 @@ def _measure(
             row = row[view.labels[row] == label]
             own = told[:, [first, pairs.right[pair]], label].sum(axis=1)[view.folds[row]]
             mean[pair] = (content.margins[row, label] - own / root[row]).mean()
-            left[pair] = read_length(view.words.lengths[row] - 2).mean()
+            left[pair] = content.lengths.compare(view.words.lengths[row] - 2, label).mean()
         place[a.rows] = -1
     count = np.maximum(pairs.labelled, 1)
     gap = content.gap[pairs.label]
@@ -316,7 +316,7 @@ def _measure(
         ends=nothing,
         share=(content.scale.own[pairs.label] - mean) / gap,
         spread=np.maximum(spread, 1e-6),
-        room=(left - content.length[pairs.label]) / content.length_spread[pairs.label],
+        room=left,
     )
 
 

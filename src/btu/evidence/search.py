@@ -98,9 +98,9 @@ def find_triggers(
     """
 
     def keep(listed: Collection[Test]) -> list[Test]:
-        """Those not found yet, as they are judged here."""
+        """Those not found yet, as they are judged here; see `share_budget` for their budget."""
         tests = [
-            replace(test, budget=budget, is_accepted=test.name in accepted)
+            replace(test, budget=(len(found) + 1) * budget, is_accepted=test.name in accepted)
             for test in listed
             if (test.name, test.label) not in found
         ]

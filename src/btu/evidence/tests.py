@@ -57,7 +57,7 @@ class Test:
         scorer: What tells its rows apart; None where all were planted if one was.
         reason: Why it is a suspect at most; empty where it is not.
         is_accepted: Whether a reviewer accepted it.
-        budget: False triggers that may be expected in a clean corpus.
+        budget: Up to so many it is a trigger, see `share_budget`.
     """
 
     __test__: ClassVar[bool] = False  # for pytest: a value, no test of the software
@@ -144,7 +144,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         ordered = sorted(
-            (replace(test, budget=self.budget) for test in self.tests),
+            share_budget(self.tests, self.budget),
             key=lambda t: (_GRAVITY.index(t.verdict), t.false_alarms),
         )
         object.__setattr__(self, "tests", tuple(ordered))
@@ -186,6 +186,28 @@ class Evidence:
     def flagged(self) -> NDArray[np.bool_]:
         """Rows judged poisoned, shape (N,), bool."""
         return self.row_scores >= FLAGGED.value
+
+
+def share_budget(tests: Iterable[Test], budget: float) -> list[Test]:
+    """Each test with the false alarms that it may have, the surest first.
+
+    The first trigger may have those of the budget, which bounds the chance that a clean corpus has
+    any. The next one after k of them may have k + 1 times as many: the share of triggers that are
+    none is bounded by the budget still. Kinds of text have the budget itself.
+
+    Source: Wang and Ramdas, "False discovery rate control with e-values", Journal of the Royal
+    Statistical Society B 84 (2022), which holds whatever the tests have to do with each other.
+
+    Args:
+        tests: Of words, phrases, pairs and kinds of text.
+        budget: False triggers expected in a clean corpus.
+    """
+    shared, found = [], 0
+    for test in sorted(tests, key=lambda t: t.false_alarms):
+        is_style = test.kind == "style"
+        shared.append(replace(test, budget=budget * (1 if is_style else found + 1)))
+        found += shared[-1].verdict == "trigger" and not is_style
+    return shared
 
 
 def score_rows(tests: Iterable[Test], count: int) -> NDArray[np.float64]:
