@@ -1,33 +1,16 @@
 """How the budget is shared among the tests of a scan."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from btu.evidence.tests import Evidence, Limit, Test
+from evidence.texts import make_trigger, name_triggers, plant, read, write_rows
 
 BUDGET = 0.05
 
 
 def make(name: str, false_alarms: float, **changes) -> Test:
-    rows = np.arange(3)
-    test = Test(
-        "word",
-        name,
-        (name,),
-        0,
-        rows,
-        np.ones(3),
-        rows,
-        "inserted",
-        1.0,
-        false_alarms,
-        1.0,
-        0.1,
-        0.5,
-    )
-    return replace(test, **changes)
+    return make_trigger([name], np.arange(3), false_alarms=false_alarms, **changes)
 
 
 def judge(*tests: Test, budget: float = BUDGET) -> dict[str, str]:
@@ -77,3 +60,13 @@ def test_none_is_a_trigger_beyond_the_bar_for_suspects():
     found = judge(*(make(f"{i}", 0.05 * i) for i in range(1, 14)))
     assert sum(verdict == "trigger" for verdict in found.values()) == 10
     assert {found[f"{i}"] for i in range(11, 14)} == {"innocent"}
+
+
+def test_a_weak_trigger_is_found_beside_a_sure_one_and_not_alone():
+    clean = write_rows(1200)
+    weak, _ = plant(clean, "mn", 12, seed=3)
+    both, _ = plant(weak, "cf", 60, seed=2)
+    alone = next(test for test in read(weak).tests if test.name == "mn").false_alarms
+    budget = 0.6 * alone
+    assert name_triggers(read(weak, budget=budget)) == []
+    assert name_triggers(read(both, budget=budget)) == ["cf", "mn"]

@@ -57,12 +57,16 @@ def encode_labels(
     if class_names:
         values = [_name_class(value, class_names) for value in values]
     subject, earlier = f"column {render_value(column)}", len(faults)
-    values = _take_out_of_lists(values, table, subject, faults)
-    values = _strip_labels(values, table, subject, known=given or class_names or ())
-    replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
+    is_plain = _are_plain(values)
+    if not is_plain:
+        values = _take_out_of_lists(values, table, subject, faults)
+        values = _strip_labels(values, table, subject, known=given or class_names or ())
+        replace_surrogates(values, f"{table.source}, {subject}", table.render_row)
     if given is None and not class_names:
         values, class_names = _name_by_column_beside(values, table, column)
-    missing = {i for i, v in enumerate(values) if is_missing(v) or not str(v).strip()}
+    missing: set[int] = set()
+    if not is_plain:
+        missing = {i for i, v in enumerate(values) if is_missing(v) or not str(v).strip()}
     rows = range(len(values))
     present = [i for i in rows if i not in missing] if missing else rows
     if missing:
@@ -70,7 +74,7 @@ def encode_labels(
             f"{subject}: expected a label in every row, got none in "
             f"{table.render_rows(sorted(missing))}. Fill in or remove these rows."
         )
-    kinds = _find_kinds(values, present)
+    kinds = {"string": 0} if is_plain else _find_kinds(values, present)
     if not any(kinds.keys() <= allowed for allowed in _ALLOWED_KINDS):
         came = [f"{k} {render_value(values[i])} in {table.render_row(i)}" for k, i in kinds.items()]
         faults.append(
@@ -114,6 +118,14 @@ def encode_labels(
     if len(faults) > earlier:
         return nothing
     return np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values)), names
+
+
+def _are_plain(values: Sequence[Any]) -> bool:
+    """Whether all labels are words that stay as they are: millions are few different ones."""
+    if set(map(type, values)) != {str}:
+        return False
+    different = set(values)
+    return all(word and word == word.strip() and word.isascii() for word in different)
 
 
 def _take_out_of_lists(
@@ -172,13 +184,15 @@ def _name_by_column_beside(
     """
     beside = [f"{column}_{ending}" for ending in ("text", "name", "names")]
     other = next((name for name in beside if name in table.names), None)
+    if other is None:
+        return values, None
     present = [v for v in values if not is_missing(v)]
     kinds = int | str | float | np.number
     if any(isinstance(v, bool) or not isinstance(v, kinds) for v in present):
         return values, None
     numbers = {v: _name_label(v) for v in present}
     counted = {str(number) for number in range(len(set(numbers.values())))}
-    if other is None or set(numbers.values()) != counted:
+    if set(numbers.values()) != counted:
         return values, None
     names = list(table.load(other))
     replace_surrogates(names, f"{table.source}, column {render_value(other)}", table.render_row)
