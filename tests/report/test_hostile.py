@@ -44,7 +44,7 @@ def record(pretrained, planted, tmp_path_factory):
     """The planted rows; those with the trigger, and some without, hold hostile text too."""
     texts = list(planted.corpus.texts)
     poisoned = planted.is_poisoned.nonzero()[0]
-    for place, text in zip([*poisoned[:11], *range(0, 60, 5)], HOSTILE * 4, strict=False):
+    for place, text in zip([*poisoned[:22], *range(0, 60, 5)], HOSTILE * 4, strict=False):
         texts[place] = f"{text} {texts[place]}" if len(text) < 1000 else f"{texts[place]} {text}"
     labels = [f"<b>{planted.corpus.label_names[i]}" for i in planted.corpus.labels]
     with pytest.warns(UserWarning, match="lone surrogates"):
