@@ -193,7 +193,8 @@ def share_budget(tests: Iterable[Test], budget: float) -> list[Test]:
 
     The first trigger may have those of the budget, which bounds the chance that a clean corpus has
     any. The next one after k of them may have k + 1 times as many: the share of triggers that are
-    none is bounded by the budget still. Kinds of text have the budget itself.
+    none is bounded by the budget, as far as taking out the rows of those found before leaves the
+    others as they were. Kinds of text have the budget itself.
 
     Source: Wang and Ramdas, "False discovery rate control with e-values", Journal of the Royal
     Statistical Society B 84 (2022), which holds whatever the tests have to do with each other.
