@@ -15,6 +15,7 @@ from btu.findings import TokenEvidence, TokenFinding
 from btu.model.metrics import Evaluation
 from btu.report.record import load_record
 from btu.report.stories import STORIES, say_limit
+from btu.report.summary import say_uncertainty
 from btu.report.terminal import render_evaluation, render_lines, render_record
 from btu.report.text import show_text
 
@@ -308,3 +309,13 @@ def test_without_a_trigger_there_is_no_attack_success_rate():
     lines = render(render_evaluation(result))
     assert any("0.0%" in line for line in lines)
     assert not any("attack" in line for line in lines)
+
+
+@pytest.mark.parametrize("rate", [0.04, 0.09])
+def test_a_trigger_beyond_the_budget_says_why_it_is_one(rate):
+    record = load_record(RECORDS / "poisoned-scan.json")
+    trigger = next(s for s in record["suspects"] if s["verdict"] == "trigger")
+    weaker = trigger | {"evidence": trigger["evidence"] | {"false_alarm_rate": rate}}
+    said = say_uncertainty(record | {"suspects": [trigger, weaker]})
+    assert f"In clean data at most {rate} such triggers are expected." in said
+    assert ("A trigger beside surer ones may have more than 0.05." in said) == (rate > 0.05)

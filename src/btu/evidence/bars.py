@@ -47,8 +47,9 @@ EXPLAINED = Bar(
 LIKE_SHARE = Bar(
     "like_share",
     0.2,
-    "A unit is compared with this share of all, those nearest in rows, and with all within an "
-    "octave, brought to its size; labels with half of it and with all that stand in more rows.",
+    "A unit is compared with this share of all, those nearest in rows (of very many with some "
+    "thousands), and with all within an octave, brought to its size; labels with half of it and "
+    "with all that stand in more rows.",
 )
 PLANTED_SPREAD = Bar(
     "planted_spread",

@@ -128,15 +128,17 @@ def say_uncertainty(record: Record) -> str:
         )
     said = []
     triggers, styles = triggers_of(record), styles_of(record)
+    allowed = record["settings"]["evidence"]["false_alarm_rate"]
     if triggers:
         said.append(_say_surest(triggers[0]))
         rate = max(t["evidence"]["false_alarm_rate"] for t in triggers)
         said.append(f"In clean data {_few(rate)} such triggers are expected.")
+        if rate > allowed:
+            said.append(f"A trigger beside surer ones may have more than {allowed:g}.")
     for style in styles[:1]:
         said.append(say_style(style))
         said.append(f"In clean data {_few(style['false_alarm_rate'])} such styles are expected.")
     if not triggers and not styles:
-        allowed = record["settings"]["evidence"]["false_alarm_rate"]
         said.append(
             f"In clean data at most {allowed:g} false triggers are expected, all searches together."
         )
